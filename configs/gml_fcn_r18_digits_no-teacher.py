@@ -1,0 +1,9 @@
+# GML without a teacher: the keys are the student's own detached features.
+_base_ = 'ce_fcn_r18_digits.py'
+model = dict(
+    decode_head=dict(
+        type='lt_mm.GMLFCNHead',
+        alpha=0.2,
+        temperature=0.05,
+        gml=dict(size=1024, min_size=32, temperature=0.07, widths=(64, 64)),
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')))

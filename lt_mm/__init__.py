@@ -1,0 +1,18 @@
+"""Long-tailed recognition for MMEngine: components for mmsegmentation and mmpretrain configs."""
+
+from importlib.util import find_spec
+
+from lt_mm.version import __version__
+
+_missing = [name for name in ('torch', 'mmengine', 'mmcv', 'mmseg') if find_spec(name) is None]
+if _missing:
+    raise ImportError(
+        f'lt_mm needs {", ".join(_missing)}, which this Python does not have: run '
+        '`pip install -r requirements.txt`, or install the original OpenMMLab 1.x packages, '
+        'never both.')
+
+from lt_mm.engine import compat as _compat  # noqa: E402
+
+_compat.let_configs_inherit_from_mmseg()
+
+__all__ = ['__version__']

@@ -1,0 +1,125 @@
+"""Is the data where the config says? Answered in one sentence, before any model is built."""
+
+import inspect
+import os.path as osp
+from collections.abc import Iterator, Mapping, Sequence
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from lt_mm.engine.command_line import DATALOADERS
+
+# As in the dataset guides of mmsegmentation and mmpretrain; a subclass is found by its parent.
+DOWNLOADS = {
+    'ADE20KDataset': 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
+    'CityscapesDataset': 'https://www.cityscapes-dataset.com/downloads/',
+    'COCOStuffDataset': 'https://github.com/nightrome/cocostuff#downloads',
+    'PascalVOCDataset': 'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
+    'ImageNet': 'https://image-net.org/download.php',
+}
+
+
+def check_dataset_paths(cfg: Config, dataloaders: Sequence[str] = DATALOADERS) -> None:
+    """Check that the folders and annotation files of all datasets in ``cfg`` exist.
+
+    Looked at are ``data_prefix`` and ``ann_file``, joined with ``data_root`` as mmengine does, or
+    ``data_root`` alone, inside any nesting of wrappers (``dataset``, ``datasets``). No dataset is
+    instantiated. Let through are remote paths, and dataset classes that fetch or make their data:
+    those with a truthy attribute ``makes_itself_when_missing``, and those whose argument
+    ``download`` is true.
+
+    Args:
+        cfg (Config): A config of mmseg or mmpretrain; ``default_scope`` says where the names of
+            datasets are looked up.
+        dataloaders (Sequence[str]): Keys of ``cfg`` to look at; those absent or None are skipped.
+            Defaults to the loaders for training, validation and test.
+
+    Raises:
+        FileNotFoundError: With the name of the first dataset that is missing, its absolute path
+            and the options that would set it.
+    """
+    missing = []
+    for name in dataloaders:
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        for option, dataset in walk_datasets(loader.get('dataset'), f'{name}.dataset'):
+            cls = _dataset_class(dataset, cfg.get('default_scope'))
+            if not _gets_its_own_data(cls, dataset):
+                missing += [(cls, dataset, *found) for found in _missing_paths(dataset, option)]
+    if not missing:
+        return
+    cls, dataset, _, path = missing[0]
+    settings = dict.fromkeys(f'{key}=PATH' for *_, key, other in missing if other == path)
+    names = [base.__name__ for base in inspect.getmro(cls)] if cls else []
+    page = next((DOWNLOADS[name] for name in names if name in DOWNLOADS), None)
+    source = f' (download: {page} )' if page else ''
+    raise FileNotFoundError(
+        f'The data of {names[0] if names else dataset.get("type")} is missing, {path} does not '
+        f'exist: put it there{source}, or say where it is with '
+        f'--cfg-options {" ".join(settings)}'
+    )
+
+
+def walk_datasets(dataset: object, option: str) -> Iterator[tuple[str, dict]]:
+    """Yield the datasets that wrappers such as ``RepeatDataset`` or ``ConcatDataset`` hold.
+
+    Args:
+        dataset (object): The ``dataset`` of a dataloader. What is no dict, such as a dataset that
+            is already built, is skipped.
+        option (str): Dotted key of ``dataset``, as ``--cfg-options`` takes it.
+
+    Yields:
+        tuple[str, dict]: Dotted key and config of every innermost dataset.
+    """
+    if not isinstance(dataset, Mapping):
+        return
+    if 'datasets' in dataset:
+        for i, inner in enumerate(dataset['datasets']):
+            yield from walk_datasets(inner, f'{option}.datasets.{i}')
+    elif 'dataset' in dataset:
+        yield from walk_datasets(dataset['dataset'], f'{option}.dataset')
+    else:
+        yield option, dataset
+
+
+def _dataset_class(dataset: Mapping, default_scope: str | None) -> type | None:
+    """Return the class, or None if it is unknown, which building the dataset will report."""
+    cls = dataset.get('type')
+    if not isinstance(cls, str):
+        return cls
+    with DATASETS.switch_scope_and_registry(dataset.get('_scope_', default_scope)) as registry:
+        return registry.get(cls)
+
+
+def _gets_its_own_data(cls: type | None, dataset: Mapping) -> bool:
+    if getattr(cls, 'makes_itself_when_missing', False):
+        return True
+    for base in inspect.getmro(cls) if cls else ():
+        argument = inspect.signature(base.__init__).parameters.get('download')
+        if argument is not None:
+            return bool(dataset.get('download', argument.default))
+    return False
+
+
+def _missing_paths(dataset: Mapping, option: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, absolute path) of what does not exist."""
+    if (dataset.get('backend_args') or {}).get('backend', 'local') != 'local':
+        return
+    root = dataset.get('data_root') or ''
+    prefix = dataset.get('data_prefix', '')
+    if isinstance(prefix, Mapping):
+        values = {f'data_prefix.{key}': value for key, value in prefix.items()}
+    else:
+        values = {'data_prefix': prefix}
+    values['ann_file'] = dataset.get('ann_file') or None
+    for key, value in values.items():
+        if not isinstance(value, str):
+            continue
+        value = osp.expanduser(value)
+        path = osp.join(root, value)
+        if not path or '://' in path or osp.exists(path):
+            continue
+        if root and not osp.isabs(value) and not osp.exists(root):
+            key, path = 'data_root', root
+        yield f'{option}.{key}', osp.abspath(path)

@@ -1,0 +1,150 @@
+"""Bring the class counts of the training set to every module and metric that asks for them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
+from lt_mm.registry import HOOKS
+from lt_mm.structures import ClassCounts
+
+
+@HOOKS.register_module()
+class ClassCountsHook(Hook):
+    """Hand the class counts of the training set to whoever has ``set_class_counts``.
+
+    In ``before_train``, which comes after a checkpoint was loaded or resumed, every module of the
+    model (losses, heads, queues) with a method ``set_class_counts(class_counts)`` gets them.
+    Modules keep them in buffers, so a test finds them in the checkpoint and nothing is set there.
+
+    Metrics find the numbers as ``dataset_meta['class_counts']`` unless the data set puts some
+    there itself. Checkpoints carry the numbers in ``meta['class_counts']``, so that a test knows
+    them without the training set.
+
+    Counts of segmentation maps are cached beside the work dir, as
+    ``<work_dir>/../class_counts/<key>_<unit>.json``, where all experiments of a project find them:
+    many share a data set, and reading its maps takes minutes. The key covers the paths of the maps
+    and how they are read, not what they hold: delete the file after relabelling. Labels of a
+    classification set are in memory and counted each time.
+
+    Args:
+        class_counts (ClassCounts | str | PathLike | Sequence[int], optional): Class counts, the
+            name of packaged ones, the path of a JSON file, or the numbers. Defaults to None: rank 0
+            counts the training set, in as many processes as its data loader has workers.
+        unit (str, optional): 'pixels', 'images' or 'instances'. Defaults to None: the unit of named
+            counts; otherwise pixels for a segmentation data set and images for others.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(
+        self,
+        class_counts: ClassCounts | str | os.PathLike | Sequence[int] | None = None,
+        unit: str | None = None,
+    ) -> None:
+        self.unit = unit
+        self.class_counts = class_counts
+        self._numbers: list[int] | None = None
+        if class_counts is not None:
+            counts = ClassCounts.of(class_counts, unit=unit or 'images')
+            if unit not in (None, counts.unit):
+                raise ValueError(
+                    f'class counts {counts.name!r} are {counts.unit}, but unit={unit!r}: '
+                    'leave unit out, or name counts of that unit'
+                )
+            self._numbers = counts.counts.tolist()
+
+    def before_train(self, runner: Runner) -> None:
+        """Resolve the counts and set them on the modules of the model.
+
+        Args:
+            runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: If a module does not accept the counts, naming the module.
+        """
+        counts = self._resolve(runner)
+        self._numbers = counts.counts.tolist()
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        takers = [(path, m) for path, m in model.named_modules() if hasattr(m, 'set_class_counts')]
+        if not takers:
+            runner.logger.warning(
+                f'ClassCountsHook leaves {type(model).__name__} as it is, because none of its '
+                'modules has set_class_counts: only metrics get the class counts'
+            )
+        for path, module in takers:
+            try:
+                module.set_class_counts(counts)
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"'{path or 'the model'}' ({type(module).__name__}) does not accept the class "
+                    f'counts: {error}'
+                ) from error
+
+    def before_val(self, runner: Runner) -> None:
+        """Show the counts to the metrics of the validation."""
+        self._inform(runner.val_evaluator)
+
+    def before_test(self, runner: Runner) -> None:
+        """Show the counts to the metrics of the test."""
+        self._inform(runner.test_evaluator)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write the counts into the meta information of a checkpoint."""
+        checkpoint.setdefault('meta', {})['class_counts'] = self._numbers
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the counts of a checkpoint where none were given; training counts anew."""
+        if self.class_counts is None:
+            self._numbers = checkpoint.get('meta', {}).get('class_counts')
+
+    def _inform(self, evaluator: Evaluator) -> None:
+        meta = evaluator.dataset_meta or {}
+        if self._numbers is not None and 'class_counts' not in meta:
+            evaluator.dataset_meta = {**meta, 'class_counts': self._numbers}
+
+    def _resolve(self, runner: Runner) -> ClassCounts:
+        dataset = runner.train_dataloader.dataset
+        counts = self.class_counts
+        if counts is None:
+            shared = [self._count(runner) if is_main_process() else None]
+            broadcast_object_list(shared)
+            return shared[0]
+        guess = 'pixels' if has_segmentation_maps(dataset) else 'images'
+        counts = ClassCounts.of(counts, unit=self.unit or guess)
+        classes = getattr(dataset, 'metainfo', {}).get('classes')
+        if counts.class_names and classes and counts.class_names != tuple(classes):
+            runner.logger.warning(
+                f'class counts {counts.name!r} are of other classes, or in another order, than the '
+                f'training set: {counts.class_names[:3]}... against {tuple(classes)[:3]}...'
+            )
+        return counts
+
+    def _count(self, runner: Runner) -> ClassCounts:
+        loader = runner.train_dataloader
+        if not has_segmentation_maps(loader.dataset):
+            return count_classes(loader.dataset)[self._unit_of(('images',))]
+        unit = self._unit_of(('pixels', 'images'))
+        folder = Path(runner.work_dir).parent / 'class_counts'
+        stem = segmentation_key(loader.dataset)
+        cached = folder / f'{stem}_{unit}.json'
+        if not cached.is_file():
+            for counts in count_classes(loader.dataset, loader.num_workers).values():
+                counts.save(folder / f'{stem}_{counts.unit}.json')
+        runner.logger.info(f'Class counts of the training set: {cached}')
+        return ClassCounts.load(cached)
+
+    def _unit_of(self, countable: tuple[str, ...]) -> str:
+        unit = self.unit or countable[0]
+        if unit not in countable:
+            raise ValueError(
+                f'unit={unit!r} cannot be counted on this training set: use one of '
+                f'{", ".join(countable)}, or give class_counts'
+            )
+        return unit

@@ -1,0 +1,5 @@
+"""Metrics that tell how a model fares on frequent, middling and rare classes."""
+
+from lt_mm.evaluation.long_tail_iou import LongTailIoUMetric, group_means
+
+__all__ = ['LongTailIoUMetric', 'group_means']

@@ -1,0 +1,192 @@
+"""mmseg's IoU metric, with the means over head, body and tail classes beside it."""
+
+import csv
+import inspect
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmseg.evaluation import IoUMetric
+from torch import Tensor
+
+from lt_mm.registry import METRICS
+from lt_mm.structures import ClassCounts
+
+COLUMNS = ('class', 'group', 'count', 'iou', 'acc', 'label_pixels', 'pred_pixels')
+
+
+def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, float]:
+    """Average per-class numbers over groups of classes.
+
+    Args:
+        values (np.ndarray): A number per class, (C,); NaN where a class was not evaluated.
+        groups (Mapping[str, Tensor]): Group name to the int64 indices of its classes, such as
+            `ClassCounts.groups` returns.
+
+    Returns:
+        dict[str, float]: Group name to the mean over its classes that have a number. A group
+        without any such class is left out.
+    """
+    means = {}
+    for name, classes in groups.items():
+        evaluated = values[classes.numpy()]
+        evaluated = evaluated[~np.isnan(evaluated)]
+        if evaluated.size:
+            means[name] = float(evaluated.mean())
+    return means
+
+
+@METRICS.register_module()
+class LongTailIoUMetric(IoUMetric):
+    """IoU and accuracy of all classes and of the head, body and tail classes, in percent.
+
+    The numbers of `mmseg.evaluation.IoUMetric` stay as they are (mIoU, mAcc, aAcc). Beside them
+    stand head_IoU, head_Acc, body_IoU, body_Acc, tail_IoU and tail_Acc. Areas behind the group
+    numbers are summed in float64, as float32 sums are inexact above 2**24 pixels.
+
+    Classes without a labelled pixel are named in the log. Such a class has no accuracy, and no IoU
+    either unless it was predicted somewhere (its IoU is 0 then, as in mmseg). Numbers that a class
+    does not have are left out of the group means, whatever ``nan_to_num`` is; a group without
+    any is left out of the result.
+
+    ``CheckpointHook(save_best='tail_Acc')`` works as it is; ``save_best='tail_IoU'`` needs
+    ``rule='greater'``, as mmengine cannot tell from the name that more is better.
+
+    Args:
+        group_sizes (Sequence[int], optional): Numbers of head, body and tail classes, summing to
+            C. Defaults to None, the proportions of ADE20K's 20, 55 and 75 of 150.
+        group_by (str): 'counts' ranks the classes by falling training count; 'index' takes them in
+            class order, the published convention for ADE20K. Defaults to 'counts'.
+        class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): Training counts: a
+            packaged name, a path or C numbers. Defaults to None, ``dataset_meta['class_counts']``,
+            where `ClassCountsHook` puts them. With ``group_by='index'`` none are needed.
+        output_csv (str | PathLike, optional): Where to write a row per class: class, group, count,
+            iou and acc in percent, label_pixels and pred_pixels (of the labelled pixels); unknown
+            figures are empty. Written anew by every evaluation, by rank 0. Defaults to None,
+            nothing is written.
+        **kwargs: Arguments of `mmseg.evaluation.IoUMetric`.
+
+    Raises:
+        TypeError: If an argument is not one of `mmseg.evaluation.IoUMetric` either.
+        ValueError: If ``group_by`` is unknown; at evaluation, if the counts or the group sizes do
+            not fit the number of classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_sizes: Sequence[int] | None = None,
+        group_by: str = 'counts',
+        class_counts: str | os.PathLike | Sequence[int] | ClassCounts | None = None,
+        output_csv: str | os.PathLike | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # mmseg's metric drops arguments it does not know: a misspelt one would go unnoticed.
+        unknown = kwargs.keys() - inspect.signature(IoUMetric).parameters.keys()
+        if unknown:
+            raise TypeError(
+                f'LongTailIoUMetric does not know {", ".join(sorted(unknown))}: '
+                'give its own arguments or those of mmseg.IoUMetric.'
+            )
+        if group_by not in ('counts', 'index'):
+            raise ValueError(f"group_by is {group_by!r}: give 'counts' or 'index'.")
+        super().__init__(**kwargs)
+        self.group_sizes = group_sizes
+        self.group_by = group_by
+        self.class_counts = None if class_counts is None else ClassCounts.of(class_counts, 'pixels')
+        self.output_csv = output_csv
+        self._warned = False
+
+    def compute_metrics(self, results: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> dict:
+        """Compute the numbers of mmseg and those of the groups.
+
+        Args:
+            results (list): Per image, the areas of intersection, union, prediction and label of
+                each class, four (C,) tensors.
+
+        Returns:
+            dict[str, float]: Percentages, rounded to two decimals. Empty if ``format_only``.
+        """
+        metrics = super().compute_metrics(results)
+        if self.format_only:
+            return metrics
+        intersect, union, pred, label = (
+            torch.stack(areas).sum(dim=0, dtype=torch.float64)
+            for areas in zip(*results, strict=True)
+        )
+        per_class = self.total_area_to_metrics(intersect, union, pred, label, ['mIoU'])
+        percent = {what: per_class[what] * 100 for what in ('IoU', 'Acc')}
+        names = self.dataset_meta['classes']
+        absent = [name for name, pixels in zip(names, label, strict=True) if pixels == 0]
+        if absent:
+            self._log(f'absent from the evaluation: {", ".join(absent)}')
+
+        counts = self._counts(len(names))
+        groups = self._groups(counts, len(names))
+        means = {what: group_means(values, groups) for what, values in percent.items()}
+        wanted = [(group, what) for group in groups for what in percent]
+        missing = [f'{group}_{what}' for group, what in wanted if group not in means[what]]
+        if missing:
+            self._log(f'no class to average, left out: {", ".join(missing)}')
+        for group, what in wanted:
+            if group in means[what]:
+                metrics[f'{group}_{what}'] = round(means[what][group], 2)
+        if self.output_csv is not None:
+            self._write_csv(self.output_csv, names, groups, counts, percent, label, pred)
+        return metrics
+
+    def _counts(self, num_classes: int) -> ClassCounts | None:
+        counts = self.class_counts
+        if counts is None and self.dataset_meta.get('class_counts') is not None:
+            counts = ClassCounts.of(self.dataset_meta['class_counts'], 'pixels')
+        if counts is not None:
+            counts.validate(num_classes, 'the data set evaluated by LongTailIoUMetric')
+        return counts
+
+    def _groups(self, counts: ClassCounts | None, num_classes: int) -> dict[str, Tensor]:
+        if self.group_by == 'index':
+            # Groups by index do not look at the counts: any serve.
+            counts = ClassCounts([1] * num_classes)
+        if counts is not None:
+            return counts.groups(self.group_sizes, self.group_by)
+        if not self._warned:
+            self._warned = True
+            self._log(
+                'LongTailIoUMetric knows no class counts and leaves head, body and tail out: give '
+                "it class_counts, add the hook lt_mm.ClassCountsHook, or set group_by='index'.",
+                logging.WARNING,
+            )
+        return {}
+
+    @staticmethod
+    def _log(message: str, level: int = logging.INFO) -> None:
+        print_log(message, logger='current', level=level)
+
+    @staticmethod
+    def _write_csv(
+        path: str | os.PathLike,
+        names: Sequence[str],
+        groups: Mapping[str, Tensor],
+        counts: ClassCounts | None,
+        percent: Mapping[str, np.ndarray],
+        label: Tensor,
+        pred: Tensor,
+    ) -> None:
+        group_of = {c: group for group, classes in groups.items() for c in classes.tolist()}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'w', newline='', encoding='utf-8') as file:
+            rows = csv.writer(file)
+            rows.writerow(COLUMNS)
+            for c, name in enumerate(names):
+                iou, acc = (
+                    '' if np.isnan(percent[what][c]) else f'{percent[what][c]:.4f}'
+                    for what in ('IoU', 'Acc')
+                )
+                count = '' if counts is None else int(counts.counts[c])
+                pixels = int(label[c]), int(pred[c])
+                rows.writerow((name, group_of.get(c, ''), count, iou, acc, *pixels))

@@ -1,0 +1,27 @@
+"""mmsegmentation's decode heads with long-tailed classifiers and losses."""
+
+from .cosine_heads import (
+    CosineASPPHead,
+    CosineDepthwiseSeparableASPPHead,
+    CosineFCNHead,
+    CosineHeadMixin,
+    CosinePSPHead,
+    CosineSegformerHead,
+    CosineUPerHead,
+)
+from .gml_head_mixin import GMLHeadMixin
+from .gml_heads import (
+    GMLASPPHead,
+    GMLDepthwiseSeparableASPPHead,
+    GMLFCNHead,
+    GMLPSPHead,
+    GMLSegformerHead,
+    GMLUPerHead,
+)
+
+__all__ = [
+    'CosineASPPHead', 'CosineDepthwiseSeparableASPPHead', 'CosineFCNHead', 'CosineHeadMixin',
+    'CosinePSPHead', 'CosineSegformerHead', 'CosineUPerHead', 'GMLASPPHead',
+    'GMLDepthwiseSeparableASPPHead', 'GMLFCNHead', 'GMLHeadMixin', 'GMLPSPHead',
+    'GMLSegformerHead', 'GMLUPerHead',
+]

@@ -1,0 +1,112 @@
+"""Gaussian-mixture-likelihood training for any decode head that ends in ``cls_seg``."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmseg.models.utils import resize
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from lt_mm.functional import sample_per_group
+from lt_mm.models.decode_heads.cosine_heads import CosineHeadMixin
+from lt_mm.models.losses import GMLLoss
+
+_LOGIT_ADJUSTED = ('LogitAdjustedLoss', 'lt_mm.LogitAdjustedLoss')
+
+
+class GMLHeadMixin(CosineHeadMixin):
+    """Add L_GML to a head: ``class GMLMyHead(GMLHeadMixin, MyHead): pass``.
+
+    Queries are the features that reach ``cls_seg``, before dropout, at every labelled pixel of
+    the feature map. Keys come from a teacher when the segmentor offers one (see
+    :class:`TeacherEncoderDecoder`), else from the head's own detached features. Inference is
+    that of the classifier alone.
+
+    Args:
+        alpha: strength of the logit adjustment of L_GML and of every ``LogitAdjustedLoss`` in
+            ``loss_decode`` that does not set its own.
+        gml: further arguments of :class:`GMLLoss` (size, min_size, temperature, alpha, widths,
+            key_channels, loss_weight).
+        keys_per_class: most keys taken from one class of one image at a step.
+        loss_decode: mmseg's argument. Defaults to a ``LogitAdjustedLoss``.
+
+    Raises:
+        ValueError: if the head is binary with a single output channel.
+
+    Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        alpha: float = 1.0,
+        gml: dict | None = None,
+        keys_per_class: int = 16,
+        loss_decode: dict | list | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss_decode = loss_decode or dict(type='lt_mm.LogitAdjustedLoss')
+        super().__init__(*args, loss_decode=_with_alpha(loss_decode, alpha), **kwargs)
+        if self.out_channels != self.num_classes:
+            raise ValueError(
+                f'{type(self).__name__} has out_channels={self.out_channels} for '
+                f'{self.num_classes} classes; GML needs one output channel a class.')
+        self.keys_per_class = keys_per_class
+        self.gml = GMLLoss(
+            self.num_classes, self.channels, **{'alpha': alpha, **(gml or {})})
+        self._features: Tensor | None = None
+        self._teacher_features: Tensor | None = None
+
+    @contextmanager
+    def keys_from(self, features: Tensor) -> Iterator[None]:
+        """Take the keys of the losses computed inside from these (N, key_channels, h, w) maps."""
+        self._teacher_features = features
+        try:
+            yield
+        finally:
+            self._teacher_features = None
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Classify each pixel; in training, remember what was classified."""
+        if self.training:
+            self._features = feat
+        return super().cls_seg(feat)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict:
+        """The head's own losses and ``loss_gml``."""
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        features, self._features = self._features, None
+        labels = self._stack_batch_gt(batch_data_samples)
+        keys = features if self._teacher_features is None else self._teacher_features
+        self._enqueue(keys.detach(), labels)
+        rows, row_labels, _ = self._labelled_rows(features, labels)
+        losses['loss_gml'] = self.gml(rows, row_labels)
+        losses['gml_queue_filled'] = self.gml.queue.filled.sum() / self.gml.queue.size
+        return losses
+
+    def _enqueue(self, features: Tensor, labels: Tensor) -> None:
+        rows, row_labels, images = self._labelled_rows(features, labels)
+        chosen = sample_per_group(images * self.num_classes + row_labels, self.keys_per_class)
+        self.gml.queue.enqueue(rows[chosen], row_labels[chosen])
+
+    def _labelled_rows(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, labels and image indices of all pixels of the map that are labelled."""
+        small = resize(labels.float(), size=features.shape[2:], mode='nearest')[:, 0].long()
+        images, ys, xs = torch.nonzero(small != self.ignore_index, as_tuple=True)
+        return features.permute(0, 2, 3, 1)[images, ys, xs], small[images, ys, xs], images
+
+
+def _with_alpha(loss_decode: dict | list, alpha: float) -> dict | list:
+    """``loss_decode`` with ``alpha`` where a logit-adjusted loss leaves it open."""
+    if isinstance(loss_decode, (list, tuple)):
+        return [_with_alpha(loss, alpha) for loss in loss_decode]
+    if loss_decode['type'] in _LOGIT_ADJUSTED:
+        return {'alpha': alpha, **loss_decode}
+    if alpha != 0:
+        warnings.warn(
+            f'alpha={alpha} does not act on the loss_decode of type {loss_decode["type"]!r}, '
+            "only on L_GML; use dict(type='lt_mm.LogitAdjustedLoss') there.")
+    return dict(loss_decode)

@@ -1,0 +1,72 @@
+"""Class counts as state of a module: set by a hook, kept in the checkpoint."""
+
+import torch
+from torch import Tensor, nn
+
+from lt_mm.functional import log_prior
+from lt_mm.structures import ClassCounts
+
+
+class ClassCountsBuffer(nn.Module):
+    """The counts a module was given, in a persistent buffer that starts empty.
+
+    Args:
+        owner: what error messages call the module that needs the counts.
+        num_classes: number of classes the owner has, when it knows; other counts are refused.
+    """
+
+    def __init__(self, owner: str, num_classes: int | None = None) -> None:
+        super().__init__()
+        self.owner = owner
+        self.num_classes = num_classes
+        self.register_buffer('counts', torch.zeros(0, dtype=torch.int64))
+        self.register_buffer('log_prior', torch.zeros(0), persistent=False)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether counts have been given."""
+        return self.counts.numel() > 0
+
+    def set(self, class_counts: ClassCounts) -> bool:
+        """Take over the counts.
+
+        Returns:
+            Whether they differ from what was there.
+
+        Raises:
+            ValueError: if their number is not the owner's number of classes.
+        """
+        if self.num_classes is not None:
+            class_counts.validate(self.num_classes, self.owner)
+        counts = class_counts.counts.to(self.counts.device)
+        changed = not torch.equal(counts, self.counts)
+        if changed:
+            self._store(counts)
+        return changed
+
+    def require_log_prior(self) -> Tensor:
+        """The (C,) float32 log prior.
+
+        Raises:
+            RuntimeError: if no counts have been given.
+        """
+        if not self.is_set:
+            raise RuntimeError(
+                f'{self.owner} needs class counts and has none; add '
+                "`custom_hooks = [dict(type='lt_mm.ClassCountsHook')]` to the config, or call "
+                'set_class_counts.')
+        return self.log_prior
+
+    def _store(self, counts: Tensor) -> None:
+        self.counts = counts.clone()
+        self.log_prior = log_prior(counts)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # The buffer is empty until counts are known, so a plain load would report a size
+        # mismatch and drop what the checkpoint holds.
+        loaded = state_dict.get(f'{prefix}counts')
+        if loaded is not None and loaded.numel() > 0 and loaded.shape != self.counts.shape:
+            self._store(loaded.to(self.counts.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.is_set:
+            self._store(self.counts)

@@ -1,0 +1,234 @@
+"""How many samples each class of a data set has, with names, unit and source."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lt_mm.functional.priors import check_counts, log_prior
+
+UNITS = ('pixels', 'images', 'instances')
+GROUPS = ('head', 'body', 'tail')
+_PACKAGED = Path(str(files('lt_mm') / 'class_counts'))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCounts:
+    """Class counts of a data set; not to be changed once made.
+
+    Two of them are equal if counts, class names and unit are; where they come from does not matter.
+
+    Args:
+        counts (Tensor | Sequence[int]): Samples of each class, shape (C,), whole numbers. A class
+            may have none, but not all of them. Kept as an int64 tensor on the CPU.
+        class_names (Sequence[str], optional): C names in class order. Defaults to None.
+        unit (str): What was counted: 'pixels', 'images' or 'instances'. Defaults to 'images'.
+        source (str): Where the figures come from, for a reader. Defaults to ''.
+        name (str): What errors call these counts. Defaults to ''.
+
+    Raises:
+        ValueError: If the counts are not valid, the names are not C strings, or the unit is
+            unknown.
+    """
+
+    counts: Tensor
+    class_names: tuple[str, ...] | None = None
+    unit: str = 'images'
+    source: str = ''
+    name: str = ''
+
+    def __post_init__(self) -> None:
+        counts = check_counts(self.counts, whole=True).cpu().clone()
+        object.__setattr__(self, 'counts', counts)
+        if self.unit not in UNITS:
+            raise ValueError(f'unit {self.unit!r} is unknown: use one of {", ".join(UNITS)}')
+        if self.class_names is None:
+            return
+        names = tuple(self.class_names)
+        if isinstance(self.class_names, str) or not all(isinstance(n, str) for n in names):
+            raise ValueError(f'class_names must be a list of strings, got {self.class_names!r:.80}')
+        if len(names) != len(counts):
+            raise ValueError(
+                f'{len(names)} class names were given for {len(counts)} class counts: '
+                'give one name for each class, or none at all'
+            )
+        object.__setattr__(self, 'class_names', names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClassCounts):
+            return NotImplemented
+        return (
+            torch.equal(self.counts, other.counts)
+            and self.class_names == other.class_names
+            and self.unit == other.unit
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, C."""
+        return len(self.counts)
+
+    @property
+    def imbalance_factor(self) -> float:
+        """Largest count over the smallest count that is not zero."""
+        return self.counts.max().item() / self.counts[self.counts > 0].min().item()
+
+    def log_prior(self) -> Tensor:
+        """Log of the class prior, shape (C,), float32: `lt_mm.functional.priors.log_prior`."""
+        return log_prior(self.counts)
+
+    def groups(self, sizes: Sequence[int] | None = None, by: str = 'counts') -> dict[str, Tensor]:
+        """Split the classes into head, body and tail.
+
+        Without sizes, the split keeps the proportions published for ADE20K (20, 55 and 75 of 150
+        classes) at any C: the head has ``max(1, round(C * 20 / 150))`` classes, the body
+        ``round(C * 55 / 150)`` of the others, the tail the rest.
+
+        Args:
+            sizes (Sequence[int], optional): Number of classes in head, body and tail, summing to
+                C; a group may be empty. Defaults to None, the proportions above.
+            by (str): 'counts' ranks the classes by falling count, of equal counts the lower class
+                index first; 'index' takes them in class order, as is published for ADE20K (0-19,
+                20-74, 75-149). Defaults to 'counts'.
+
+        Returns:
+            dict[str, Tensor]: Class indices of 'head', 'body' and 'tail', int64, in the order they
+            were ranked.
+
+        Raises:
+            ValueError: If the sizes are not three, are negative or do not sum to C, or if ``by`` is
+                unknown.
+        """
+        total = self.num_classes
+        if sizes is None:
+            head = max(1, round(total * 20 / 150))
+            body = min(round(total * 55 / 150), total - head)
+            sizes = (head, body, total - head - body)
+        if len(sizes) != len(GROUPS) or min(sizes) < 0 or sum(sizes) != total:
+            raise ValueError(
+                f'group sizes {tuple(sizes)} do not split {total} classes: give three sizes, for '
+                f'head, body and tail, of 0 or more that sum to {total}'
+            )
+        if by == 'counts':
+            order = self.counts.sort(descending=True, stable=True).indices
+        elif by == 'index':
+            order = torch.arange(total)
+        else:
+            raise ValueError(f"classes cannot be grouped by {by!r}: use 'counts' or 'index'")
+        return dict(zip(GROUPS, order.split(list(sizes)), strict=True))
+
+    def validate(self, num_classes: int, owner: str = 'the module') -> None:
+        """Check that the counts are for as many classes as whoever uses them has.
+
+        Args:
+            num_classes (int): Number of classes of the user of the counts.
+            owner (str): What the error calls that user. Defaults to 'the module'.
+
+        Raises:
+            ValueError: If the numbers of classes differ.
+        """
+        if num_classes != self.num_classes:
+            name = f' {self.name!r}' if self.name else ''
+            raise ValueError(
+                f'class counts{name} have {self.num_classes} classes but {owner} has '
+                f'{num_classes}: use the counts of the data set that is trained on, or set '
+                'num_classes to theirs'
+            )
+
+    @staticmethod
+    def names() -> list[str]:
+        """Names of the packaged class counts, sorted."""
+        return sorted(path.stem for path in _PACKAGED.glob('*.json'))
+
+    @classmethod
+    def of(
+        cls, value: 'ClassCounts | str | os.PathLike | Sequence[int] | Tensor', unit: str = 'images'
+    ) -> 'ClassCounts':
+        """Make class counts of whatever a config may hold.
+
+        Args:
+            value (ClassCounts | str | PathLike | Sequence[int] | Tensor): Class counts, a packaged
+                name, a path, or the numbers themselves.
+            unit (str): Unit of bare numbers. Defaults to 'images'.
+
+        Returns:
+            ClassCounts: The class counts.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str | os.PathLike):
+            return cls.load(value)
+        return cls(value, unit=unit, source='numbers given in the config')
+
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike) -> 'ClassCounts':
+        """Load packaged class counts by name, or a JSON file that `save` wrote.
+
+        Args:
+            name_or_path (str | PathLike): A name out of `names()`, or the path of a file.
+
+        Returns:
+            ClassCounts: What the file holds.
+
+        Raises:
+            FileNotFoundError: If it is neither a packaged name nor a file.
+            ValueError: If the file is no JSON or does not hold class counts.
+        """
+        path = Path(name_or_path)
+        if str(name_or_path) in cls.names():
+            path = _PACKAGED / f'{name_or_path}.json'
+        elif not path.is_file():
+            raise FileNotFoundError(
+                f"class counts '{name_or_path}' are neither packaged nor a file: give a path or "
+                f'one of {", ".join(cls.names())}'
+            )
+        try:
+            return cls._from_json(json.loads(path.read_text(encoding='utf-8')))
+        except ValueError as error:
+            raise ValueError(
+                f"'{path}' does not hold class counts ({error}): write it with ClassCounts.save, "
+                'or delete it and count again'
+            ) from error
+
+    @classmethod
+    def _from_json(cls, content: object) -> 'ClassCounts':
+        keys = ('name', 'unit', 'source', 'classes')
+        missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+        if missing:
+            raise ValueError(f'it lacks {", ".join(missing)}')
+        classes = content['classes']
+        if not isinstance(classes, list) or not all(
+            isinstance(pair, list) and len(pair) == 2 for pair in classes
+        ):
+            raise ValueError("'classes' is not a list of [name, count] pairs")
+        names, counts = [pair[0] for pair in classes], [pair[1] for pair in classes]
+        named = any(name is not None for name in names)
+        return cls(
+            counts, names if named else None, content['unit'], content['source'], content['name']
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the class counts as JSON, one class a line, making the folder if need be.
+
+        The file appears complete or not at all, so that another process may wait for it.
+
+        Args:
+            path (str | PathLike): Where to write.
+        """
+        path = Path(path)
+        names = self.class_names or (None,) * self.num_classes
+        classes = zip(names, self.counts.tolist(), strict=True)
+        lines = ',\n'.join(f'    {json.dumps(pair, ensure_ascii=False)}' for pair in classes)
+        head = ''.join(
+            f'  "{key}": {json.dumps(getattr(self, key), ensure_ascii=False)},\n'
+            for key in ('name', 'unit', 'source')
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f'{path.name}.{os.getpid()}.part')
+        partial.write_text(f'{{\n{head}  "classes": [\n{lines}\n  ]\n}}\n', encoding='utf-8')
+        partial.replace(path)

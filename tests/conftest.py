@@ -1,0 +1,54 @@
+"""What every test starts from: one thread, no state of an earlier test, little noise."""
+
+import logging
+import os
+
+import pytest
+import torch
+from mmengine.utils import ManagerMixin
+
+
+@pytest.fixture(scope='session', autouse=True)
+def one_thread():
+    """Keep torch to one thread: the tests already run in several processes."""
+    torch.set_num_threads(1)
+    os.environ['OMP_NUM_THREADS'] = '1'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quiet():
+    """Silence the warnings of subprocesses, which pytest's own filters do not reach."""
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore')
+    for name in ('matplotlib', 'PIL'):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _descendants(cls):
+    for child in cls.__subclasses__():
+        yield child
+        yield from _descendants(child)
+
+
+def _forget():
+    for cls in _descendants(ManagerMixin):
+        for instance in cls._instance_dict.values():
+            for handler in getattr(instance, 'handlers', ()):
+                if isinstance(handler, logging.FileHandler):
+                    handler.close()
+        cls._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def forget_mmengine():
+    """A function that drops mmengine's globals: default scope, loggers, message hub, visualizer.
+
+    A second Runner in the same process would otherwise write into the folders of the first.
+    """
+    return _forget
+
+
+@pytest.fixture(autouse=True)
+def fresh_mmengine(forget_mmengine):
+    """Leave no global of mmengine to the next test."""
+    yield
+    forget_mmengine()

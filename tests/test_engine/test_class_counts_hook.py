@@ -1,0 +1,308 @@
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.model import BaseModel
+from mmengine.registry import MODEL_WRAPPERS
+from mmengine.runner import Runner
+from mmseg.datasets import BaseSegDataset
+from PIL import Image
+
+from lt_mm.engine.hooks import ClassCountsHook
+from lt_mm.registry import HOOKS
+from lt_mm.structures import ClassCounts
+
+CLASSES = ('sky', 'tree', 'pole')
+PIXELS, IMAGES = [18, 10, 2], [4, 4, 1]
+
+
+class Counter(torch.nn.Module):
+    """A module with class counts, as the losses of the package are."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.int64))
+        self.received = []
+
+    def set_class_counts(self, class_counts):
+        class_counts.validate(len(self.counts), 'the counter')
+        self.received.append(class_counts)
+        self.counts.copy_(class_counts.counts)
+
+
+class ToyModel(BaseModel):
+
+    def __init__(self, num_classes=3, with_counter=True):
+        super().__init__()
+        self.head = torch.nn.Sequential(torch.nn.Linear(1, 1))
+        if with_counter:
+            self.head.append(Counter(num_classes))
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        loss = self.head[0](torch.ones(1, 1)).sum()
+        return dict(loss=loss) if mode == 'loss' else [dict()]
+
+    @property
+    def counter(self):
+        return self.head[1]
+
+
+class SeenMeta(BaseMetric):
+    """A metric that keeps the meta information it was shown."""
+
+    default_prefix = 'seen'
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        self.seen = self.dataset_meta
+        return {}
+
+
+class SegDataset(BaseSegDataset):
+    """Maps on disk, and samples that do not read any."""
+
+    def prepare_data(self, idx):
+        return dict(inputs=torch.zeros(1))
+
+
+class LabelDataset(BaseDataset):
+
+    def __init__(self, labels):
+        self._labels = labels
+        super().__init__(metainfo=dict(classes=CLASSES))
+
+    def load_data_list(self):
+        return [dict(gt_label=label) for label in self._labels]
+
+    def prepare_data(self, idx):
+        return dict(inputs=torch.zeros(1))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four maps of 8 pixels whose counts are PIXELS and IMAGES, 2 pixels ignored."""
+    labels = np.zeros((4, 8), dtype=np.uint8)
+    labels[:, :2], labels[0, :4], labels[1, 2], labels[1, 6:] = 1, 1, 2, 255
+    labels[1, 3] = 2
+    for part in ('img', 'ann'):
+        (tmp_path / part).mkdir()
+    for i, row in enumerate(labels):
+        Image.new('RGB', (4, 2)).save(tmp_path / 'img' / f'{i}.jpg')
+        Image.fromarray(row.reshape(2, 4)).save(tmp_path / 'ann' / f'{i}.png')
+    return tmp_path
+
+
+def maps(folder):
+    return SegDataset(
+        data_root=str(folder), data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=CLASSES))
+
+
+def make_runner(folder, dataset, hook, model=None, work_dir='run', by_epoch=False, **kwargs):
+    def loader(data):
+        return dict(
+            dataset=data, batch_size=1, num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False))
+
+    length = dict(max_epochs=1) if by_epoch else dict(max_iters=2, val_interval=2)
+    stages = dict(
+        val_dataloader=loader(dataset), val_cfg=dict(), val_evaluator=Evaluator(SeenMeta()),
+        test_dataloader=loader(dataset), test_cfg=dict(), test_evaluator=Evaluator(SeenMeta()))
+    return Runner(
+        model=model or ToyModel(), work_dir=str(folder / 'work_dirs' / work_dir),
+        train_dataloader=loader(dataset), train_cfg=dict(by_epoch=by_epoch, **length),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2)),
+        custom_hooks=[hook], experiment_name=f'{folder.name}_{work_dir}_{id(hook)}',
+        log_level='WARNING', **stages, **kwargs)
+
+
+def seen(runner, stage='val'):
+    return getattr(runner, f'{stage}_evaluator').metrics[0].seen.get('class_counts')
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_counts_of_maps_reach_modules_metrics_and_cache(folder, by_epoch):
+    runner = make_runner(
+        folder, maps(folder), dict(type='lt_mm.ClassCountsHook'), by_epoch=by_epoch)
+    runner.train()
+    counter = runner.model.counter
+    assert counter.counts.tolist() == PIXELS
+    assert (counter.received[0].unit, counter.received[0].class_names) == ('pixels', CLASSES)
+    assert seen(runner) == PIXELS
+    cached = sorted((folder / 'work_dirs' / 'class_counts').iterdir())
+    assert [file.name.split('_')[-1] for file in cached] == ['images.json', 'pixels.json']
+    assert ClassCounts.load(cached[1]) == counter.received[0]
+
+
+def test_the_second_run_reads_the_cache(folder):
+    make_runner(folder, maps(folder), ClassCountsHook()).train()
+    dataset = maps(folder)
+    shutil.rmtree(folder / 'ann')
+    runner = make_runner(folder, dataset, ClassCountsHook(), work_dir='another')
+    runner.train()
+    assert runner.model.counter.counts.tolist() == PIXELS
+    runner = make_runner(folder, dataset, ClassCountsHook(unit='images'), work_dir='third')
+    runner.train()
+    assert runner.model.counter.counts.tolist() == IMAGES
+
+
+def test_labels_are_counted_and_not_cached(folder):
+    runner = make_runner(folder, LabelDataset([0, 2, 2, 2]), ClassCountsHook())
+    runner.train()
+    assert runner.model.counter.counts.tolist() == [1, 0, 3]
+    assert runner.model.counter.received[0].unit == 'images'
+    assert not (folder / 'work_dirs' / 'class_counts').exists()
+
+
+@pytest.mark.parametrize('form', [list, tuple, ClassCounts, 'path'])
+def test_given_counts_are_used_without_counting(folder, form):
+    given = folder / 'mine.json' if form == 'path' else form([7, 0, 2])
+    if form == 'path':
+        ClassCounts([7, 0, 2]).save(given)
+        given = str(given)
+    dataset = maps(folder)
+    shutil.rmtree(folder / 'ann')
+    runner = make_runner(folder, dataset, dict(type='lt_mm.ClassCountsHook', class_counts=given))
+    runner.train()
+    assert runner.model.counter.counts.tolist() == [7, 0, 2]
+    if form in (list, tuple):
+        assert runner.model.counter.received[0].unit == 'pixels'
+    assert seen(runner) == [7, 0, 2]
+
+
+def test_packaged_counts_by_name(folder):
+    runner = make_runner(
+        folder, maps(folder), ClassCountsHook('cityscapes_images'), ToyModel(num_classes=19))
+    runner.train()
+    expected = ClassCounts.load('cityscapes_images')
+    assert torch.equal(runner.model.counter.counts, expected.counts)
+
+
+def test_counts_of_other_classes_are_warned_about(folder, caplog):
+    hook = ClassCountsHook(ClassCounts([1, 2, 3], ['tree', 'sky', 'pole'], 'pixels', name='old'))
+    runner = make_runner(folder, maps(folder), hook)
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    assert "class counts 'old' are of other classes, or in another order" in caplog.text
+
+
+def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):
+    make_runner(folder, maps(folder), ClassCountsHook([1, 1, 5])).train()
+    runner = make_runner(
+        folder, maps(folder), ClassCountsHook(), work_dir='stage2',
+        load_from=str(folder / 'work_dirs' / 'run' / 'iter_2.pth'))
+    runner.train()
+    assert runner.model.counter.counts.tolist() == PIXELS
+    assert seen(runner) == PIXELS
+
+
+def test_a_resumed_run_keeps_its_counts(folder, forget_mmengine):
+    make_runner(folder, maps(folder), ClassCountsHook()).train()
+    forget_mmengine()
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), resume=True)
+    runner.train_loop._max_iters = 4
+    runner.train()
+    assert runner.iter == 4
+    assert runner.model.counter.counts.tolist() == PIXELS
+    assert seen(runner) == PIXELS
+
+
+@pytest.mark.parametrize('stage', ['val', 'test'])
+def test_a_test_run_leaves_the_model_alone_and_informs_metrics(folder, stage):
+    dataset = maps(folder)
+    make_runner(folder, dataset, ClassCountsHook()).train()
+    shutil.rmtree(folder / 'work_dirs' / 'class_counts')
+    shutil.rmtree(folder / 'ann')
+    checkpoint = str(folder / 'work_dirs' / 'run' / 'iter_2.pth')
+    runner = make_runner(folder, dataset, ClassCountsHook(), work_dir='t', load_from=checkpoint)
+    getattr(runner, stage)()
+    assert runner.model.counter.received == []
+    assert runner.model.counter.counts.tolist() == PIXELS
+    assert seen(runner, stage) == PIXELS
+
+
+def test_counts_given_for_a_test_win_over_those_of_the_checkpoint(folder):
+    make_runner(folder, maps(folder), ClassCountsHook()).train()
+    checkpoint = str(folder / 'work_dirs' / 'run' / 'iter_2.pth')
+    runner = make_runner(
+        folder, maps(folder), ClassCountsHook([3, 2, 1]), work_dir='t', load_from=checkpoint)
+    runner.test()
+    assert seen(runner, 'test') == [3, 2, 1]
+    assert runner.model.counter.counts.tolist() == PIXELS
+
+
+def test_a_test_without_any_counts_runs(folder):
+    runner = make_runner(folder, maps(folder), ClassCountsHook())
+    runner.test()
+    assert seen(runner, 'test') is None
+
+
+def test_counts_in_the_meta_information_of_the_data_set_are_kept(folder):
+    dataset = SegDataset(
+        data_root=str(folder), data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=CLASSES, class_counts=[9, 9, 9]))
+    runner = make_runner(folder, dataset, ClassCountsHook())
+    runner.train()
+    assert seen(runner) == [9, 9, 9]
+    assert runner.model.counter.counts.tolist() == PIXELS
+
+
+def test_a_wrapped_model_is_unwrapped(folder):
+    """MMDistributedDataParallel needs a process group; its child on one process does not."""
+    @MODEL_WRAPPERS.register_module(force=True)
+    class Wrapper(torch.nn.Module):
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    runner = make_runner(folder, maps(folder), ClassCountsHook())
+    runner.train_loop
+    runner.model = Wrapper(ToyModel(num_classes=2))
+    with pytest.raises(ValueError, match=r"^'head\.1' \(Counter\) does not accept"):
+        runner.call_hook('before_train')
+
+
+def test_a_module_of_other_classes_is_named(folder):
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), ToyModel(num_classes=5))
+    with pytest.raises(
+            ValueError, match=r"'head\.1' \(Counter\) does not accept .*have 3 classes but the "
+            'counter has 5'):
+        runner.train()
+
+
+def test_a_model_that_takes_no_counts_is_warned_about(folder, caplog):
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), ToyModel(with_counter=False))
+    runner.logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.WARNING):
+        runner.train()
+    assert 'leaves ToyModel as it is, because none of its modules has set_class' in caplog.text
+    assert seen(runner) == PIXELS
+
+
+def test_counts_come_before_other_hooks():
+    hook = HOOKS.build(dict(type='ClassCountsHook', class_counts=[1, 2]))
+    assert hook.priority == 'VERY_HIGH'
+
+
+def test_invalid_arguments_are_refused_at_once():
+    with pytest.raises(ValueError, match="'ade20k_images' are images, but unit='pixels'"):
+        ClassCountsHook('ade20k_images', unit='pixels')
+    with pytest.raises(FileNotFoundError, match='neither packaged nor a file'):
+        ClassCountsHook('nowhere.json')
+    with pytest.raises(ValueError, match='class 1 has -1'):
+        ClassCountsHook([1, -1])
+
+
+def test_a_unit_that_cannot_be_counted_is_refused(folder):
+    for dataset, unit in ((maps(folder), 'instances'), (LabelDataset([0]), 'pixels')):
+        runner = make_runner(folder, dataset, ClassCountsHook(unit=unit), work_dir=unit)
+        with pytest.raises(ValueError, match=f"unit='{unit}' cannot be counted"):
+            runner.train()

@@ -1,0 +1,42 @@
+"""Counts survive a checkpoint and are refused when they do not fit."""
+
+import pytest
+import torch
+
+from lt_mm.models.layers import ClassCountsBuffer
+from lt_mm.structures import ClassCounts
+
+
+def test_set_says_whether_something_changed():
+    buffer = ClassCountsBuffer('MyLoss')
+    assert not buffer.is_set
+    assert buffer.set(ClassCounts([1, 3]))
+    assert not buffer.set(ClassCounts([1, 3]))
+    assert buffer.set(ClassCounts([3, 1]))
+    torch.testing.assert_close(buffer.require_log_prior(), torch.tensor([0.75, 0.25]).log())
+
+
+def test_a_checkpoint_brings_counts_to_a_module_without():
+    source = ClassCountsBuffer('MyLoss')
+    source.set(ClassCounts([1, 3]))
+    target = ClassCountsBuffer('MyLoss')
+    target.load_state_dict(source.state_dict())
+    assert target.counts.tolist() == [1, 3]
+    torch.testing.assert_close(target.require_log_prior(), source.require_log_prior())
+
+
+def test_a_checkpoint_without_counts_leaves_those_that_are_set():
+    target = ClassCountsBuffer('MyLoss')
+    target.set(ClassCounts([1, 3]))
+    target.load_state_dict({}, strict=False)
+    assert target.counts.tolist() == [1, 3]
+
+
+def test_missing_counts_name_the_hook():
+    with pytest.raises(RuntimeError, match='MyLoss needs class counts.*ClassCountsHook'):
+        ClassCountsBuffer('MyLoss').require_log_prior()
+
+
+def test_wrong_number_of_classes():
+    with pytest.raises(ValueError, match='2 classes but MyLoss has 3'):
+        ClassCountsBuffer('MyLoss', num_classes=3).set(ClassCounts([1, 3]))
