@@ -9,7 +9,8 @@ if _missing:
     raise ImportError(
         f'lt_mm needs {", ".join(_missing)}, which this Python does not have: run '
         '`pip install -r requirements.txt`, or install the original OpenMMLab 1.x packages, '
-        'never both.')
+        'never both.'
+    )
 
 from lt_mm.engine import compat as _compat  # noqa: E402
 

@@ -12,8 +12,8 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
 DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='lt_mm', locations=['lt_mm.datasets'])
+    'dataset', parent=MMENGINE_DATASETS, scope='lt_mm', locations=['lt_mm.datasets']
+)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lt_mm', locations=['lt_mm.engine.hooks'])
-METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='lt_mm', locations=['lt_mm.evaluation'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lt_mm', locations=['lt_mm.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='lt_mm', locations=['lt_mm.models'])

@@ -25,7 +25,7 @@ CLASSES = (*PHOTOGRAPHS, *(f'digit {digit}' for digit in range(10)))
 """Photographs first, then digits from head to tail: by falling pixel frequency, as in ADE20K."""
 
 INFO_FILE = 'dataset.json'
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 HANDWRITING_BOUNDS = (0.5, 0.7)
 """Training ends and validation starts at these shares of each digit's images in file order."""
 
@@ -215,7 +215,6 @@ def _write_split(root: Path, split: str, parameters: DigitScenesParameters) -> l
     alone = num_images // 3
     kinds = rng.permutation(np.repeat([0, 1, 2], [alone, alone, num_images - 2 * alone]))
     bands = photograph_bands(split)
-    palette = np.concatenate([band.reshape(-1, 3) for band in bands])
     image_dir, label_dir = root / 'images' / split, root / 'annotations' / split
     image_dir.mkdir(parents=True)
     label_dir.mkdir(parents=True)
@@ -226,7 +225,7 @@ def _write_split(root: Path, split: str, parameters: DigitScenesParameters) -> l
         first_crop, second_crop = (crop_background(rng, band, size) for band in bands)
         background = np.where(second[..., None], second_crop, first_crop)
         labels = second.astype(np.uint8) + 1
-        scene = paint_scene(rng, background, labels, inks[hand], targets[hand] + 3, palette)
+        scene = paint_scene(rng, background, labels, inks[hand], targets[hand] + 3)
         name = f'{split}_{number:05d}'
         cv2.imwrite(str(image_dir / f'{name}.jpg'), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(label_dir / f'{name}.png'), scene.labels)

@@ -6,6 +6,11 @@ from .mixture import class_log_likelihood
 from .priors import log_prior, queue_lengths
 
 __all__ = [
-    'class_log_likelihood', 'log_prior', 'logit_adjusted_cross_entropy', 'queue_lengths',
-    'rank_within_group', 'reduce_loss', 'sample_per_group',
+    'class_log_likelihood',
+    'log_prior',
+    'logit_adjusted_cross_entropy',
+    'queue_lengths',
+    'rank_within_group',
+    'reduce_loss',
+    'sample_per_group',
 ]

@@ -31,8 +31,11 @@ def write(folder, maps):
 
 def seg_dataset(folder, cls=BaseSegDataset, classes=CLASSES, **kwargs):
     return cls(
-        data_root=str(folder), data_prefix=dict(img_path='img', seg_map_path='ann'),
-        metainfo=dict(classes=classes) if classes else None, **kwargs)
+        data_root=str(folder),
+        data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=classes) if classes else None,
+        **kwargs,
+    )
 
 
 def naive(maps, num_classes):
@@ -100,7 +103,8 @@ def test_the_loader_of_the_pipeline_is_used(tmp_path, maps):
     """Read by OpenCV as colour pictures or not, the labels are those that training sees."""
     write(tmp_path, maps)
     dataset = seg_dataset(
-        tmp_path, pipeline=[dict(type='mmseg.LoadAnnotations', imdecode_backend='cv2')])
+        tmp_path, pipeline=[dict(type='mmseg.LoadAnnotations', imdecode_backend='cv2')]
+    )
     assert numbers(count_classes(dataset)) == naive(maps, 3)
     assert dataset.pipeline.transforms[0].reduce_zero_label is None
     assert segmentation_key(dataset) != segmentation_key(seg_dataset(tmp_path))
@@ -110,11 +114,11 @@ def test_wrappers_count_what_training_sees(tmp_path, maps):
     write(tmp_path / 'a', maps)
     write(tmp_path / 'b', maps[:1])
     first, second = seg_dataset(tmp_path / 'a'), seg_dataset(tmp_path / 'b')
-    wrapped = RepeatDataset(
-        dict(type='ConcatDataset', datasets=[first, second]), times=3)
+    wrapped = RepeatDataset(dict(type='ConcatDataset', datasets=[first, second]), times=3)
     assert numbers(count_classes(wrapped)) == naive((maps + maps[:1]) * 3, 3)
     mixing = MultiImageMixDataset(
-        ConcatDataset([first]), pipeline=[dict(type='mmseg.RandomFlip', prob=0.0)])
+        ConcatDataset([first]), pipeline=[dict(type='mmseg.RandomFlip', prob=0.0)]
+    )
     assert numbers(count_classes(mixing)) == naive(maps, 3)
     assert has_segmentation_maps(mixing)
     cut = _SlicedDataset(first, 2)
@@ -146,12 +150,18 @@ def test_key_depends_on_what_is_counted(tmp_path, maps):
     write(tmp_path / 'a', maps)
     write(tmp_path / 'b', maps)
     dataset = seg_dataset(tmp_path / 'a')
-    keys = [segmentation_key(each) for each in (
-        dataset, RepeatDataset(dataset, 2), seg_dataset(tmp_path / 'b'),
-        seg_dataset(tmp_path / 'a', reduce_zero_label=True),
-        seg_dataset(tmp_path / 'a', ignore_index=2),
-        seg_dataset(tmp_path / 'a', classes=('sky', 'tree', 'bin')),
-        seg_dataset(tmp_path / 'a', indices=2))]
+    keys = [
+        segmentation_key(each)
+        for each in (
+            dataset,
+            RepeatDataset(dataset, 2),
+            seg_dataset(tmp_path / 'b'),
+            seg_dataset(tmp_path / 'a', reduce_zero_label=True),
+            seg_dataset(tmp_path / 'a', ignore_index=2),
+            seg_dataset(tmp_path / 'a', classes=('sky', 'tree', 'bin')),
+            seg_dataset(tmp_path / 'a', indices=2),
+        )
+    ]
     assert len(set(keys)) == len(keys)
     again = seg_dataset(tmp_path / 'a', pipeline=[dict(type='mmseg.LoadAnnotations')])
     count_classes(again)
@@ -167,8 +177,7 @@ class Labels(BaseDataset):
         super().__init__(metainfo=dict(classes=classes) if classes else None)
 
     def load_data_list(self):
-        return [
-            dict(img_path=f'{i}.jpg', gt_label=label) for i, label in enumerate(self._labels)]
+        return [dict(img_path=f'{i}.jpg', gt_label=label) for i, label in enumerate(self._labels)]
 
     def get_cat_ids(self, idx):
         return [self.get_data_info(idx)['gt_label']]
@@ -200,7 +209,8 @@ def test_labels_under_wrappers_count_as_often_as_they_are_seen():
     assert times > 1
     assert count_classes(balanced)['images'].counts[1] == times
     repeated = RepeatDataset(
-        dict(type='ConcatDataset', datasets=[Labels([0], classes), Labels([1, 1], classes)]), 2)
+        dict(type='ConcatDataset', datasets=[Labels([0], classes), Labels([1, 1], classes)]), 2
+    )
     assert count_classes(repeated)['images'].counts.tolist() == [2, 4]
 
 

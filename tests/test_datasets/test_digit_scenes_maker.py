@@ -60,9 +60,9 @@ def test_painted_instances_are_exactly_those_announced(tmp_path, monkeypatch):
     painted = []
     paint = digit_scenes_maker.paint_scene
 
-    def spy(rng, image, labels, inks, digit_labels, palette):
+    def spy(rng, image, labels, inks, digit_labels):
         painted.append((inks, digit_labels))
-        return paint(rng, image, labels, inks, digit_labels, palette)
+        return paint(rng, image, labels, inks, digit_labels)
 
     monkeypatch.setattr(digit_scenes_maker, 'paint_scene', spy)
     info = make_digit_scenes(tmp_path / 'scenes', SMALL)
@@ -137,7 +137,9 @@ def test_second_call_changes_nothing(root):
 
 def test_other_parameters_are_refused_by_name(root):
     other = DigitScenesParameters(**{**vars(SMALL), 'imbalance_factor': 50.0, 'seed': 3})
-    with pytest.raises(FileExistsError, match='imbalance_factor=10.0 instead of 50.0, seed=0.* of 3'):
+    with pytest.raises(
+        FileExistsError, match='imbalance_factor=10.0 instead of 50.0, seed=0.* of 3'
+    ):
         make_digit_scenes(root, other)
 
 

@@ -35,14 +35,15 @@ class Counter(torch.nn.Module):
 
 
 class ToyModel(BaseModel):
-
     def __init__(self, num_classes=3, with_counter=True):
         super().__init__()
+        self.steps = 0
         self.head = torch.nn.Sequential(torch.nn.Linear(1, 1))
         if with_counter:
             self.head.append(Counter(num_classes))
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.steps += mode == 'loss'
         loss = self.head[0](torch.ones(1, 1)).sum()
         return dict(loss=loss) if mode == 'loss' else [dict()]
 
@@ -72,7 +73,6 @@ class SegDataset(BaseSegDataset):
 
 
 class LabelDataset(BaseDataset):
-
     def __init__(self, labels):
         self._labels = labels
         super().__init__(metainfo=dict(classes=CLASSES))
@@ -100,27 +100,43 @@ def folder(tmp_path):
 
 def maps(folder):
     return SegDataset(
-        data_root=str(folder), data_prefix=dict(img_path='img', seg_map_path='ann'),
-        metainfo=dict(classes=CLASSES))
+        data_root=str(folder),
+        data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=CLASSES),
+    )
 
 
 def make_runner(folder, dataset, hook, model=None, work_dir='run', by_epoch=False, **kwargs):
     def loader(data):
         return dict(
-            dataset=data, batch_size=1, num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False))
+            dataset=data,
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
 
     length = dict(max_epochs=1) if by_epoch else dict(max_iters=2, val_interval=2)
     stages = dict(
-        val_dataloader=loader(dataset), val_cfg=dict(), val_evaluator=Evaluator(SeenMeta()),
-        test_dataloader=loader(dataset), test_cfg=dict(), test_evaluator=Evaluator(SeenMeta()))
+        val_dataloader=loader(dataset),
+        val_cfg=dict(),
+        val_evaluator=Evaluator(SeenMeta()),
+        test_dataloader=loader(dataset),
+        test_cfg=dict(),
+        test_evaluator=Evaluator(SeenMeta()),
+    )
     return Runner(
-        model=model or ToyModel(), work_dir=str(folder / 'work_dirs' / work_dir),
-        train_dataloader=loader(dataset), train_cfg=dict(by_epoch=by_epoch, **length),
+        model=model or ToyModel(),
+        work_dir=str(folder / 'work_dirs' / work_dir),
+        train_dataloader=loader(dataset),
+        train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2)),
-        custom_hooks=[hook], experiment_name=f'{folder.name}_{work_dir}_{id(hook)}',
-        log_level='WARNING', **stages, **kwargs)
+        custom_hooks=[hook],
+        experiment_name=f'{folder.name}_{work_dir}_{id(hook)}',
+        log_level='WARNING',
+        **stages,
+        **kwargs,
+    )
 
 
 def seen(runner, stage='val'):
@@ -130,7 +146,8 @@ def seen(runner, stage='val'):
 @pytest.mark.parametrize('by_epoch', [False, True])
 def test_counts_of_maps_reach_modules_metrics_and_cache(folder, by_epoch):
     runner = make_runner(
-        folder, maps(folder), dict(type='lt_mm.ClassCountsHook'), by_epoch=by_epoch)
+        folder, maps(folder), dict(type='lt_mm.ClassCountsHook'), by_epoch=by_epoch
+    )
     runner.train()
     counter = runner.model.counter
     assert counter.counts.tolist() == PIXELS
@@ -151,6 +168,19 @@ def test_the_second_run_reads_the_cache(folder):
     runner = make_runner(folder, dataset, ClassCountsHook(unit='images'), work_dir='third')
     runner.train()
     assert runner.model.counter.counts.tolist() == IMAGES
+
+
+def test_other_ranks_take_what_rank_0_counted(folder, monkeypatch):
+    sent = ClassCounts([8, 7, 6], CLASSES, 'pixels')
+    module = 'lt_mm.engine.hooks.class_counts_hook'
+    monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
+    monkeypatch.setattr(
+        f'{module}.broadcast_object_list', lambda data, src=0: data.__setitem__(0, sent)
+    )
+    runner = make_runner(folder, maps(folder), ClassCountsHook())
+    shutil.rmtree(folder / 'ann')
+    runner.train()
+    assert runner.model.counter.received == [sent]
 
 
 def test_labels_are_counted_and_not_cached(folder):
@@ -179,7 +209,8 @@ def test_given_counts_are_used_without_counting(folder, form):
 
 def test_packaged_counts_by_name(folder):
     runner = make_runner(
-        folder, maps(folder), ClassCountsHook('cityscapes_images'), ToyModel(num_classes=19))
+        folder, maps(folder), ClassCountsHook('cityscapes_images'), ToyModel(num_classes=19)
+    )
     runner.train()
     expected = ClassCounts.load('cityscapes_images')
     assert torch.equal(runner.model.counter.counts, expected.counts)
@@ -196,8 +227,12 @@ def test_counts_of_other_classes_are_warned_about(folder, caplog):
 def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):
     make_runner(folder, maps(folder), ClassCountsHook([1, 1, 5])).train()
     runner = make_runner(
-        folder, maps(folder), ClassCountsHook(), work_dir='stage2',
-        load_from=str(folder / 'work_dirs' / 'run' / 'iter_2.pth'))
+        folder,
+        maps(folder),
+        ClassCountsHook(),
+        work_dir='stage2',
+        load_from=str(folder / 'work_dirs' / 'run' / 'iter_2.pth'),
+    )
     runner.train()
     assert runner.model.counter.counts.tolist() == PIXELS
     assert seen(runner) == PIXELS
@@ -206,10 +241,12 @@ def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):
 def test_a_resumed_run_keeps_its_counts(folder, forget_mmengine):
     make_runner(folder, maps(folder), ClassCountsHook()).train()
     forget_mmengine()
-    runner = make_runner(folder, maps(folder), ClassCountsHook(), resume=True)
-    runner.train_loop._max_iters = 4
+    dataset = maps(folder)
+    shutil.rmtree(folder / 'ann')
+    runner = make_runner(folder, dataset, ClassCountsHook(), resume=True)
+    runner.train_loop._max_iters = 6
     runner.train()
-    assert runner.iter == 4
+    assert (runner.iter, runner.model.steps) == (6, 4)
     assert runner.model.counter.counts.tolist() == PIXELS
     assert seen(runner) == PIXELS
 
@@ -232,7 +269,8 @@ def test_counts_given_for_a_test_win_over_those_of_the_checkpoint(folder):
     make_runner(folder, maps(folder), ClassCountsHook()).train()
     checkpoint = str(folder / 'work_dirs' / 'run' / 'iter_2.pth')
     runner = make_runner(
-        folder, maps(folder), ClassCountsHook([3, 2, 1]), work_dir='t', load_from=checkpoint)
+        folder, maps(folder), ClassCountsHook([3, 2, 1]), work_dir='t', load_from=checkpoint
+    )
     runner.test()
     assert seen(runner, 'test') == [3, 2, 1]
     assert runner.model.counter.counts.tolist() == PIXELS
@@ -246,8 +284,10 @@ def test_a_test_without_any_counts_runs(folder):
 
 def test_counts_in_the_meta_information_of_the_data_set_are_kept(folder):
     dataset = SegDataset(
-        data_root=str(folder), data_prefix=dict(img_path='img', seg_map_path='ann'),
-        metainfo=dict(classes=CLASSES, class_counts=[9, 9, 9]))
+        data_root=str(folder),
+        data_prefix=dict(img_path='img', seg_map_path='ann'),
+        metainfo=dict(classes=CLASSES, class_counts=[9, 9, 9]),
+    )
     runner = make_runner(folder, dataset, ClassCountsHook())
     runner.train()
     assert seen(runner) == [9, 9, 9]
@@ -256,9 +296,9 @@ def test_counts_in_the_meta_information_of_the_data_set_are_kept(folder):
 
 def test_a_wrapped_model_is_unwrapped(folder):
     """MMDistributedDataParallel needs a process group; its child on one process does not."""
+
     @MODEL_WRAPPERS.register_module(force=True)
     class Wrapper(torch.nn.Module):
-
         def __init__(self, module):
             super().__init__()
             self.module = module
@@ -273,8 +313,10 @@ def test_a_wrapped_model_is_unwrapped(folder):
 def test_a_module_of_other_classes_is_named(folder):
     runner = make_runner(folder, maps(folder), ClassCountsHook(), ToyModel(num_classes=5))
     with pytest.raises(
-            ValueError, match=r"'head\.1' \(Counter\) does not accept .*have 3 classes but the "
-            'counter has 5'):
+        ValueError,
+        match=r"'head\.1' \(Counter\) does not accept .*have 3 classes but the "
+        'counter has 5',
+    ):
         runner.train()
 
 

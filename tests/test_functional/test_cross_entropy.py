@@ -34,14 +34,16 @@ def test_soft_targets_mix_hard_ones():
     first = logit_adjusted_cross_entropy(logits, torch.zeros(4, dtype=torch.long), LOG_PRIOR)
     third = logit_adjusted_cross_entropy(logits, torch.full((4,), 2), LOG_PRIOR)
     torch.testing.assert_close(
-        logit_adjusted_cross_entropy(logits, soft, LOG_PRIOR), 0.25 * first + 0.75 * third)
+        logit_adjusted_cross_entropy(logits, soft, LOG_PRIOR), 0.25 * first + 0.75 * third
+    )
 
 
 def test_gradcheck():
     logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([0, 1, 2, 255])
     assert torch.autograd.gradcheck(
-        lambda z: logit_adjusted_cross_entropy(z, target, LOG_PRIOR, 0.5, 255), (logits,))
+        lambda z: logit_adjusted_cross_entropy(z, target, LOG_PRIOR, 0.5, 255), (logits,)
+    )
 
 
 def test_half_precision_logits_give_a_float32_loss():

@@ -32,7 +32,8 @@ def test_log_prior_is_the_log_of_the_shares():
 
 def test_log_prior_gives_an_absent_class_the_count_of_one():
     np.testing.assert_allclose(
-        log_prior([0, 3, 0]).exp().numpy(), np.array([1, 3, 1]) / 5, rtol=1e-6)
+        log_prior([0, 3, 0]).exp().numpy(), np.array([1, 3, 1]) / 5, rtol=1e-6
+    )
 
 
 def test_log_prior_of_one_class_is_zero():
@@ -50,7 +51,8 @@ def test_log_prior_of_one_class_is_zero():
         ([1.0, float('nan')], 'class 1 has nan'),
         ([float('inf'), 1], 'class 0 has inf'),
         ([0, 0], 'zero for all 2 classes'),
-    ])
+    ],
+)
 def test_invalid_counts_are_refused(counts, message):
     for function in (log_prior, lambda value: queue_lengths(value, 8, 1)):
         with pytest.raises(ValueError, match=message):
@@ -93,8 +95,11 @@ def test_queue_lengths_do_not_overflow():
 
 @pytest.mark.parametrize(
     ('size', 'min_size', 'message'),
-    [(5, 2, 'size=5 is too small for 3 queues of min_size=2: raise size to 6'),
-     (5, 0, 'min_size is 0')])
+    [
+        (5, 2, 'size=5 is too small for 3 queues of min_size=2: raise size to 6'),
+        (5, 0, 'min_size is 0'),
+    ],
+)
 def test_queue_lengths_refuse_sizes_that_cannot_be(size, min_size, message):
     with pytest.raises(ValueError, match=message):
         queue_lengths([1, 2, 3], size, min_size)
@@ -102,7 +107,9 @@ def test_queue_lengths_refuse_sizes_that_cannot_be(size, min_size, message):
 
 @given(
     st.lists(st.integers(0, 10**10), min_size=1, max_size=12).filter(any),
-    st.integers(1, 5), st.integers(0, 300))
+    st.integers(1, 5),
+    st.integers(0, 300),
+)
 def test_queue_lengths_are_those_of_the_naive_method(counts, min_size, spare):
     size = min_size * len(counts) + spare
     assert queue_lengths(counts, size, min_size).tolist() == naive_lengths(counts, size, min_size)

@@ -21,7 +21,8 @@ DATASETS = {
 
 def test_all_eight_are_packaged():
     assert ClassCounts.names() == sorted(
-        f'{name}_{unit}' for name in DATASETS for unit in ('pixels', 'images'))
+        f'{name}_{unit}' for name in DATASETS for unit in ('pixels', 'images')
+    )
 
 
 @pytest.mark.parametrize('name', DATASETS)
@@ -53,13 +54,14 @@ def test_no_other_line_of_cocostuff10k_can_be_the_unlabelled_one():
     figures = torch.cat([torch.tensor([297499436]), kept])
     possible = []
     for left_out in range(172):
-        rest = torch.cat([figures[:left_out], figures[left_out + 1:]])
+        rest = torch.cat([figures[:left_out], figures[left_out + 1 :]])
         if (rest <= images * 640 * 640).all():
             possible.append(left_out)
     assert possible == [0, 1]
     # Between these two only 'person' changes: its area per image is a property of COCO.
     other_pixels, other_images = (
-        ClassCounts.load(f'cocostuff164k_{unit}').counts[0] for unit in ('pixels', 'images'))
+        ClassCounts.load(f'cocostuff164k_{unit}').counts[0] for unit in ('pixels', 'images')
+    )
     known = other_pixels / other_images
     assert abs(figures[1] / images[0] / known - 1) < 0.05
     assert abs(figures[0] / images[0] / known - 1) > 0.3
@@ -102,7 +104,8 @@ def test_equality_is_of_counts_names_and_unit():
         (dict(counts=[1, 2], class_names='ab'), 'list of strings'),
         (dict(counts=[1, 2], class_names=[1, 2]), 'list of strings'),
         (dict(counts=[1, 2], unit='boxes'), 'use one of pixels, images, instances'),
-    ])
+    ],
+)
 def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ClassCounts(**arguments)
@@ -118,7 +121,10 @@ def test_derived_numbers():
 def test_groups_by_counts_rank_stably():
     groups = ClassCounts([5, 9, 5, 1, 0, 7]).groups(sizes=(2, 2, 2))
     assert {name: g.tolist() for name, g in groups.items()} == {
-        'head': [1, 5], 'body': [0, 2], 'tail': [3, 4]}
+        'head': [1, 5],
+        'body': [0, 2],
+        'tail': [3, 4],
+    }
     assert all(group.dtype == torch.int64 for group in groups.values())
 
 
@@ -157,8 +163,8 @@ def test_validate_names_the_counts_and_their_user():
     counts = ClassCounts.load('ade20k_pixels')
     counts.validate(150)
     with pytest.raises(
-            ValueError,
-            match=r"class counts 'ade20k_pixels' have 150 classes but the head has 19: use"):
+        ValueError, match=r"class counts 'ade20k_pixels' have 150 classes but the head has 19: use"
+    ):
         counts.validate(19, 'the head')
 
 
@@ -200,7 +206,8 @@ def test_unknown_name_lists_the_packaged_ones():
         (json.dumps(dict(name='', unit='pixels', source='', classes=[['a', 'b']])), 'number'),
         (json.dumps(dict(name='', unit='km', source='', classes=[['a', 1]])), "'km' is unknown"),
         (b'\xff\xfe\x00', 'decode'),
-    ])
+    ],
+)
 def test_damaged_files_are_named(tmp_path, content, message):
     path = tmp_path / 'damaged.json'
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

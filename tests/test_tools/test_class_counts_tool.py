@@ -33,12 +33,21 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize('workers', ['0', '1'])
 def test_two_files_and_a_chart_without_a_model(folder, capsys, workers):
-    runpy.run_path(str(TOOL))['main']([
-        str(folder / 'toy_config.py'), '--out-dir', str(folder / 'out'), '--workers', workers,
-        '--cfg-options', f'train_dataloader.dataset.data_root={folder}'])
+    runpy.run_path(str(TOOL))['main'](
+        [
+            str(folder / 'toy_config.py'),
+            '--out-dir',
+            str(folder / 'out'),
+            '--workers',
+            workers,
+            '--cfg-options',
+            f'train_dataloader.dataset.data_root={folder}',
+        ]
+    )
     names = ('sky', 'tree', 'pole')
-    assert ClassCounts.load(folder / 'out' / 'pixels.json') == ClassCounts([6, 1, 0], names, 'pixels')
-    assert ClassCounts.load(folder / 'out' / 'images.json') == ClassCounts([2, 1, 0], names, 'images')
+    for unit, expected in dict(pixels=[6, 1, 0], images=[2, 1, 0]).items():
+        counts = ClassCounts.load(folder / 'out' / f'{unit}.json')
+        assert counts == ClassCounts(expected, names, unit)
     assert Image.open(folder / 'out' / 'class_counts.png').size[0] > 500
     output = capsys.readouterr().out
     assert '7 pixels in 3 classes, 1 of them empty, imbalance factor 6.0' in output
@@ -48,7 +57,11 @@ def test_two_files_and_a_chart_without_a_model(folder, capsys, workers):
 def test_results_go_under_the_name_of_the_config(folder, monkeypatch):
     monkeypatch.chdir(folder)
     runpy.run_path(str(TOOL))['main'](
-        ['toy_config.py', '--workers', '0', '--cfg-options', 'train_dataloader.dataset.data_root=.'])
+        ['toy_config.py', '--workers', '0', '--cfg-options', 'train_dataloader.dataset.data_root=.']
+    )
     made = folder / 'work_dirs' / 'class_counts' / 'toy_config'
     assert {file.name for file in made.iterdir()} == {
-        'pixels.json', 'images.json', 'class_counts.png'}
+        'pixels.json',
+        'images.json',
+        'class_counts.png',
+    }

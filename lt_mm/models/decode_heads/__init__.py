@@ -20,8 +20,18 @@ from .gml_heads import (
 )
 
 __all__ = [
-    'CosineASPPHead', 'CosineDepthwiseSeparableASPPHead', 'CosineFCNHead', 'CosineHeadMixin',
-    'CosinePSPHead', 'CosineSegformerHead', 'CosineUPerHead', 'GMLASPPHead',
-    'GMLDepthwiseSeparableASPPHead', 'GMLFCNHead', 'GMLHeadMixin', 'GMLPSPHead',
-    'GMLSegformerHead', 'GMLUPerHead',
+    'CosineASPPHead',
+    'CosineDepthwiseSeparableASPPHead',
+    'CosineFCNHead',
+    'CosineHeadMixin',
+    'CosinePSPHead',
+    'CosineSegformerHead',
+    'CosineUPerHead',
+    'GMLASPPHead',
+    'GMLDepthwiseSeparableASPPHead',
+    'GMLFCNHead',
+    'GMLHeadMixin',
+    'GMLPSPHead',
+    'GMLSegformerHead',
+    'GMLUPerHead',
 ]

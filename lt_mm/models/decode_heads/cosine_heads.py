@@ -40,8 +40,8 @@ class CosineHeadMixin:
         super().__init__(*args, **kwargs)
         if classifier not in ('cosine', 'linear'):
             raise ValueError(
-                f"classifier of {type(self).__name__} is {classifier!r}; use 'cosine' or "
-                "'linear'.")
+                f"classifier of {type(self).__name__} is {classifier!r}; use 'cosine' or 'linear'."
+            )
         if classifier == 'cosine':
             self.conv_seg = CosineConv2d(self.channels, self.out_channels, temperature)
 

@@ -53,10 +53,10 @@ class GMLHeadMixin(CosineHeadMixin):
         if self.out_channels != self.num_classes:
             raise ValueError(
                 f'{type(self).__name__} has out_channels={self.out_channels} for '
-                f'{self.num_classes} classes; GML needs one output channel a class.')
+                f'{self.num_classes} classes; GML needs one output channel a class.'
+            )
         self.keys_per_class = keys_per_class
-        self.gml = GMLLoss(
-            self.num_classes, self.channels, **{'alpha': alpha, **(gml or {})})
+        self.gml = GMLLoss(self.num_classes, self.channels, **{'alpha': alpha, **(gml or {})})
         self._features: Tensor | None = None
         self._teacher_features: Tensor | None = None
 
@@ -108,5 +108,6 @@ def _with_alpha(loss_decode: dict | list, alpha: float) -> dict | list:
     if alpha != 0:
         warnings.warn(
             f'alpha={alpha} does not act on the loss_decode of type {loss_decode["type"]!r}, '
-            "only on L_GML; use dict(type='lt_mm.LogitAdjustedLoss') there.")
+            "only on L_GML; use dict(type='lt_mm.LogitAdjustedLoss') there."
+        )
     return dict(loss_decode)

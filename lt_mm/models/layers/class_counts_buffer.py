@@ -1,5 +1,7 @@
 """Class counts as state of a module: set by a hook, kept in the checkpoint."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -54,14 +56,15 @@ class ClassCountsBuffer(nn.Module):
             raise RuntimeError(
                 f'{self.owner} needs class counts and has none; add '
                 "`custom_hooks = [dict(type='lt_mm.ClassCountsHook')]` to the config, or call "
-                'set_class_counts.')
+                'set_class_counts.'
+            )
         return self.log_prior
 
     def _store(self, counts: Tensor) -> None:
         self.counts = counts.clone()
         self.log_prior = log_prior(counts)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # The buffer is empty until counts are known, so a plain load would report a size
         # mismatch and drop what the checkpoint holds.
         loaded = state_dict.get(f'{prefix}counts')

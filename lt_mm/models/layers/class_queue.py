@@ -107,8 +107,10 @@ class ClassQueue(nn.Module):
 
     def extra_repr(self) -> str:
         """Sizes."""
-        return (f'num_classes={len(self.lengths)}, dim={self.features.shape[1]}, '
-                f'size={self.size}, min_size={self.min_size}')
+        return (
+            f'num_classes={len(self.lengths)}, dim={self.features.shape[1]}, '
+            f'size={self.size}, min_size={self.min_size}'
+        )
 
 
 def _gather(features: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

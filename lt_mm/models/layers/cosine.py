@@ -32,7 +32,8 @@ class CosineLinear(BaseModule):
         if not temperature > 0:
             raise ValueError(
                 f'temperature of the cosine classifier is {temperature}, but it must be '
-                'positive; the usual range is 0.03 to 0.1.')
+                'positive; the usual range is 0.03 to 0.1.'
+            )
         self.temperature = temperature
         self.weight = nn.Parameter(torch.empty(num_classes, in_channels))
         self.init_weights()
@@ -50,8 +51,8 @@ class CosineLinear(BaseModule):
         dtype = torch.promote_types(features.dtype, torch.float32)
         with torch.autocast(features.device.type, enabled=False):
             cosine = self._product(
-                F.normalize(features.to(dtype), dim=1),
-                F.normalize(self.weight.to(dtype), dim=1))
+                F.normalize(features.to(dtype), dim=1), F.normalize(self.weight.to(dtype), dim=1)
+            )
         return cosine / self.temperature
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,5 +33,6 @@ class ProjectionMLP(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Embeddings of norm 1, normalised in float32 also under autocast."""
-        return F.normalize(self.layers(features).float(), dim=1)
+        """Embeddings of norm 1, normalised in float32 or wider also under autocast."""
+        rows = self.layers(features)
+        return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)

@@ -70,13 +70,14 @@ class GMLLoss(nn.Module):
         keys = self.queue.keys()
         has_key = keys.lengths[labels] > 0
         log_likelihood = class_log_likelihood(
-            self.query_mlp(features[has_key]), self.key_mlp(keys.features), keys.lengths,
-            self.temperature)
-        loss = logit_adjusted_cross_entropy(
-            log_likelihood, labels[has_key], log_prior, self.alpha)
+            self.query_mlp(features[has_key]),
+            self.key_mlp(keys.features),
+            keys.lengths,
+            self.temperature,
+        )
+        loss = logit_adjusted_cross_entropy(log_likelihood, labels[has_key], log_prior, self.alpha)
         return self.loss_weight * reduce_loss(loss)
 
     def extra_repr(self) -> str:
         """Hyper-parameters."""
-        return (f'temperature={self.temperature}, alpha={self.alpha}, '
-                f'loss_weight={self.loss_weight}')
+        return f'temperature={self.temperature}, alpha={self.alpha}, loss_weight={self.loss_weight}'

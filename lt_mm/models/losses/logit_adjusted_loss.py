@@ -41,7 +41,8 @@ class LogitAdjustedLoss(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(
-                f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.')
+                f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.'
+            )
         self.alpha = alpha
         self.temperature = temperature
         self.loss_weight = loss_weight
@@ -65,7 +66,8 @@ class LogitAdjustedLoss(nn.Module):
         """Loss of (N, C, ...) logits against (N, ...) labels or (N, C, ...) soft targets."""
         log_prior = self.class_counts.require_log_prior() if self.alpha != 0 else None
         loss = logit_adjusted_cross_entropy(
-            logits / self.temperature, target, log_prior, self.alpha, ignore_index)
+            logits / self.temperature, target, log_prior, self.alpha, ignore_index
+        )
         counted = None if target.is_floating_point() else target != ignore_index
         reduction = reduction_override or self.reduction
         return self.loss_weight * reduce_loss(loss, weight, reduction, avg_factor, counted)

@@ -33,7 +33,8 @@ class FrozenTeacher:
         if not hasattr(self._head, 'conv_seg'):
             raise ValueError(
                 f'the teacher head {type(self._head).__name__} has no conv_seg whose input could '
-                'be taken as key feature; choose a teacher with a per-pixel classifier.')
+                'be taken as key feature; choose a teacher with a per-pixel classifier.'
+            )
         self._captured: Tensor | None = None
         self._head.conv_seg.register_forward_pre_hook(self._capture)
 
@@ -75,10 +76,11 @@ def _load_strictly(model: nn.Module, checkpoint: str) -> None:
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(
             f'teacher checkpoint {checkpoint!r} does not exist; train the teacher first, or pass '
-            'the path or URL of its weights.')
+            'the path or URL of its weights.'
+        )
     try:
         load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger=None)
     except RuntimeError as error:
         raise ValueError(
-            f'teacher checkpoint {checkpoint!r} does not fit the teacher config: {error}') from error
-
+            f'teacher checkpoint {checkpoint!r} does not fit the teacher config: {error}'
+        ) from error

@@ -37,7 +37,8 @@ class TeacherEncoderDecoder(EncoderDecoder):
         if not isinstance(self.decode_head, GMLHeadMixin):
             raise ValueError(
                 f'decode_head is a {type(self.decode_head).__name__}, which takes no keys from a '
-                'teacher; use one of the lt_mm.GML*Head.')
+                'teacher; use one of the lt_mm.GML*Head.'
+            )
         self._teacher_cfg = teacher
         self._teacher: FrozenTeacher | None = None
 
@@ -67,7 +68,8 @@ class TeacherEncoderDecoder(EncoderDecoder):
             raise ValueError(
                 f'the teacher gives features of {teacher.feature_channels} channels, but the '
                 f'queue of the head has {expected}; set '
-                f'decode_head.gml.key_channels={teacher.feature_channels}.')
+                f'decode_head.gml.key_channels={teacher.feature_channels}.'
+            )
 
     def _check_preprocessing(self, teacher: FrozenTeacher) -> None:
         ours, theirs = self.data_preprocessor, teacher.model.data_preprocessor
@@ -79,4 +81,5 @@ class TeacherEncoderDecoder(EncoderDecoder):
                 raise ValueError(
                     f'{name} of the data_preprocessor is {mine.flatten().tolist()} for the '
                     f'student and {other.flatten().tolist()} for the teacher; they share the '
-                    'batch, so use the same.')
+                    'batch, so use the same.'
+                )

@@ -19,7 +19,8 @@ HEADS = {
     'PSPHead': dict(in_channels=8, in_index=3, pool_scales=(1, 2)),
     'ASPPHead': dict(in_channels=8, in_index=3, dilations=(1, 2)),
     'DepthwiseSeparableASPPHead': dict(
-        in_channels=8, in_index=3, dilations=(1, 2), c1_in_channels=4, c1_channels=4),
+        in_channels=8, in_index=3, dilations=(1, 2), c1_in_channels=4, c1_channels=4
+    ),
     'UPerHead': dict(**FOUR_LEVELS, pool_scales=(1, 2)),
     'SegformerHead': FOUR_LEVELS,
 }
@@ -33,8 +34,13 @@ def scope():
 
 def build(head, **kwargs):
     cfg = dict(
-        type=f'lt_mm.{head}', channels=8, num_classes=NUM_CLASSES, norm_cfg=dict(type='BN'),
-        align_corners=False, **kwargs)
+        type=f'lt_mm.{head}',
+        channels=8,
+        num_classes=NUM_CLASSES,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+        **kwargs,
+    )
     module = MODELS.build(cfg)
     module.init_weights()
     for part in module.modules():
@@ -60,8 +66,11 @@ def batch(size=16, ignored=()):
 @pytest.mark.parametrize('head', HEADS)
 @pytest.mark.parametrize('kind', ['Cosine', 'GML'])
 def test_builds_from_a_config_and_trains_two_iterations(kind, head):
-    extra = dict(alpha=0.2, gml=GML) if kind == 'GML' else dict(
-        loss_decode=dict(type='lt_mm.LogitAdjustedLoss'))
+    extra = (
+        dict(alpha=0.2, gml=GML)
+        if kind == 'GML'
+        else dict(loss_decode=dict(type='lt_mm.LogitAdjustedLoss'))
+    )
     module = build(f'{kind}{head}', **HEADS[head], **extra)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     before = {name: value.clone() for name, value in module.named_parameters()}
@@ -96,8 +105,12 @@ def test_queries_are_what_the_classifier_sees(head):
 def test_loss_gml_restated():
     """Rows, keys, eq. 3 and eq. 11 by hand, with a queue that holds every key."""
     module = build(
-        'GMLFCNHead', **HEADS['FCNHead'], alpha=0.3, keys_per_class=10**6,
-        gml=dict(GML, size=400, min_size=100))
+        'GMLFCNHead',
+        **HEADS['FCNHead'],
+        alpha=0.3,
+        keys_per_class=10**6,
+        gml=dict(GML, size=400, min_size=100),
+    )
     inputs, samples = batch()
     features = torch.randn(2, 8, 4, 4)
     module._features = features
@@ -153,12 +166,21 @@ def test_alpha_acts_on_both_losses_unless_one_sets_its_own():
     module = build('GMLFCNHead', **HEADS['FCNHead'], alpha=0.2, gml=GML)
     assert (module.gml.alpha, module.loss_decode.alpha) == (0.2, 0.2)
     module = build(
-        'GMLFCNHead', **HEADS['FCNHead'], alpha=0.2, gml=dict(GML, alpha=0.7),
-        loss_decode=[dict(type='lt_mm.LogitAdjustedLoss', alpha=0.5)])
+        'GMLFCNHead',
+        **HEADS['FCNHead'],
+        alpha=0.2,
+        gml=dict(GML, alpha=0.7),
+        loss_decode=[dict(type='lt_mm.LogitAdjustedLoss', alpha=0.5)],
+    )
     assert (module.gml.alpha, module.loss_decode[0].alpha) == (0.7, 0.5)
     with pytest.warns(UserWarning, match='alpha=0.2 does not act on the loss_decode'):
-        build('GMLFCNHead', **HEADS['FCNHead'], alpha=0.2, gml=GML,
-              loss_decode=dict(type='CrossEntropyLoss'))
+        build(
+            'GMLFCNHead',
+            **HEADS['FCNHead'],
+            alpha=0.2,
+            gml=GML,
+            loss_decode=dict(type='CrossEntropyLoss'),
+        )
 
 
 def test_linear_classifier_by_argument():
@@ -181,8 +203,14 @@ def test_inference_is_the_classifier_alone():
 
 def test_without_class_counts_the_hook_is_named():
     module = GMLFCNHead(
-        in_channels=8, channels=8, num_classes=4, num_convs=1, concat_input=False, in_index=3,
-        gml=GML)
+        in_channels=8,
+        channels=8,
+        num_classes=4,
+        num_convs=1,
+        concat_input=False,
+        in_index=3,
+        gml=GML,
+    )
     with pytest.raises(RuntimeError, match='ClassCountsHook'):
         module.loss(*batch(), train_cfg={})
 

@@ -60,8 +60,11 @@ def test_behaves_as_one_deque_a_class(counts, batches, spare, min_size):
         labels = [label % len(counts) for label in batch]
         values = [float(value + i) for i in range(len(labels))]
         value += len(labels)
-        queue.enqueue(torch.tensor(values)[:, None], torch.tensor(labels, dtype=torch.long),
-                      ids=torch.tensor(values).long())
+        queue.enqueue(
+            torch.tensor(values)[:, None],
+            torch.tensor(labels, dtype=torch.long),
+            ids=torch.tensor(values).long(),
+        )
         for label, item in zip(labels, values, strict=True):
             model[label].append(item)
         assert contents(queue) == [sorted(part) for part in model]

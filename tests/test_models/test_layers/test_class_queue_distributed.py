@@ -23,8 +23,7 @@ def write(queue, parts):
 
 def worker(rank, folder):
     torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     queue = ClassQueue(num_classes=2, dim=1, size=6, min_size=2)
     for step in STEPS:
         write(queue, [step[rank]])

@@ -1,0 +1,2 @@
+# Table 9, cross-entropy: mmsegmentation's own config, reported by class groups.
+_base_ = ['mmseg::fcn/fcn_r50-d8_4xb4-160k_ade20k-512x512.py', '_base_/ade20k_runtime.py']

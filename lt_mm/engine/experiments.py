@@ -1,0 +1,167 @@
+"""Train several configs over several seeds, each in a process of its own, and collect results."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+ROOT = Path(__file__).resolve().parents[2]
+_ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run.
+
+    Args:
+        method: short name, also the folder of the run.
+        config: config file, relative to the repository.
+        seed: of the run.
+        folder: where the runs of all methods lie.
+        options: further ``key=value`` overrides of the config.
+        teacher: method whose run of the same seed is the teacher.
+    """
+
+    method: str
+    config: str
+    seed: int
+    folder: Path
+    options: tuple[str, ...] = ()
+    teacher: str | None = None
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of this run."""
+        return self.folder / self.method / f'seed{self.seed}'
+
+    @property
+    def checkpoint(self) -> str:
+        """Path of the last checkpoint; the run must have ended."""
+        return (self.work_dir / 'last_checkpoint').read_text().strip()
+
+    def command(self) -> list[str]:
+        """The command line that trains and evaluates it."""
+        options = [
+            f'randomness.seed={self.seed}',
+            f'val_evaluator.output_csv={self.work_dir / "per_class.csv"}',
+            *self.options,
+        ]
+        if self.teacher:
+            teacher = Experiment(self.teacher, '', self.seed, self.folder)
+            options.append(f'model.teacher.checkpoint={teacher.checkpoint}')
+        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(ROOT / self.config)]
+        return [*tool, '--work-dir', str(self.work_dir), '--cfg-options', *options]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Args:
+        method: of the experiment.
+        seed: of the experiment.
+        metrics: of the last evaluation, in percent.
+        seconds_per_iteration: mean over the run, loading included.
+        peak_memory_mib: resident memory of the process at its highest.
+    """
+
+    method: str
+    seed: int
+    metrics: dict[str, float]
+    seconds_per_iteration: float
+    peak_memory_mib: float
+
+
+def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = False) -> list[Result]:
+    """Run experiments, teachers before their students, with a progress bar for each.
+
+    Args:
+        experiments: what to run.
+        jobs: how many at a time; the processor's cores are shared out among them.
+        reuse: take results that a run with the same arguments left in its folder.
+
+    Returns:
+        One result an experiment, in order.
+
+    Raises:
+        RuntimeError: if a run fails; its log is named.
+    """
+    teachers = {(e.teacher, e.seed) for e in experiments}
+    first = [e for e in experiments if (e.method, e.seed) in teachers]
+    second = [e for e in experiments if e not in first]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    columns = ('{task.description}', BarColumn(), '{task.completed}/{task.total}')
+    with Progress(
+        *(TextColumn(c) if isinstance(c, str) else c for c in columns),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ) as progress:
+
+        def run(experiment: Experiment) -> Result:
+            name = f'{experiment.method}, seed {experiment.seed}'
+            task = progress.add_task(name, total=None)
+
+            def show(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            return _run(experiment, threads, reuse, show)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            done = {e: r for group in (first, second) for e, r in zip(group, pool.map(run, group))}
+    return [done[experiment] for experiment in experiments]
+
+
+def _run(
+    experiment: Experiment, threads: int, reuse: bool, show: Callable[[int, int], None]
+) -> Result:
+    command = experiment.command()
+    record = experiment.work_dir / 'result.json'
+    if reuse and record.is_file():
+        known = json.loads(record.read_text())
+        if known.pop('command') == command:
+            show(1, 1)
+            return Result(**known)
+    experiment.work_dir.mkdir(parents=True, exist_ok=True)
+    log = experiment.work_dir / 'train.log'
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONWARNINGS': 'ignore'}
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        for line in process.stdout:
+            file.write(line)
+            if match := _ITERATION.search(line):
+                show(int(match[1]), int(match[2]))
+    # wait4, because only it tells the peak memory of this very child.
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise RuntimeError(
+            f'training {experiment.method} with seed {experiment.seed} failed; see {log}.'
+        )
+    metrics, times = _read_scalars(experiment.work_dir)
+    result = Result(
+        experiment.method,
+        experiment.seed,
+        metrics,
+        round(sum(times) / len(times), 4),
+        round(usage.ru_maxrss / 1024),
+    )
+    record.write_text(json.dumps({'command': command, **asdict(result)}, indent=1))
+    return result
+
+
+def _read_scalars(work_dir: Path) -> tuple[dict[str, float], list[float]]:
+    """Last evaluation and the time of every logged interval, as LoggerHook wrote them."""
+    latest = max(work_dir.glob('*/vis_data/scalars.json'))
+    rows: Iterable[dict] = [json.loads(line) for line in latest.read_text().splitlines()]
+    evaluations = [row for row in rows if 'mIoU' in row]
+    times = [row['time'] for row in rows if 'loss' in row]
+    ignored = ('step', 'time', 'data_time')
+    return {k: v for k, v in evaluations[-1].items() if k not in ignored}, times

@@ -1,0 +1,105 @@
+"""What a comparison of segmentation runs is shown as: a table and two pictures."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmengine.registry import DATASETS, init_default_scope
+from mmseg.apis import inference_model, init_model
+from PIL import Image
+from rich import box
+from rich.table import Table
+
+from lt_mm.engine.experiments import Result
+from lt_mm.visualization.per_class import plot_accuracy_against_frequency
+from lt_mm.visualization.predictions import plot_predictions
+
+COLUMNS = (
+    'mIoU', 'mAcc', 'head_IoU', 'body_IoU', 'tail_IoU', 'head_Acc', 'body_Acc', 'tail_Acc',
+)  # fmt: skip
+
+
+def summary_table(results: Sequence[Result], labels: Mapping[str, str]) -> Table:
+    """One row a method: mean, and standard deviation over seeds where there are several.
+
+    Args:
+        results: of all runs.
+        labels: method to its name in the table, in the order of the rows.
+    """
+    table = Table('method', box=box.MARKDOWN)
+    for column in (*COLUMNS, 's/iter', 'peak MiB'):
+        table.add_column(column.replace('_', ' '), justify='right')
+    for method, label in labels.items():
+        runs = [result for result in results if result.method == method]
+        cells = [_cell([run.metrics.get(column) for run in runs]) for column in COLUMNS]
+        seconds = mean(run.seconds_per_iteration for run in runs)
+        memory = mean(run.peak_memory_mib for run in runs)
+        table.add_row(label, *cells, f'{seconds:.3f}', f'{memory:.0f}')
+    return table
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    if None in values:
+        return 'absent'
+    if len(values) == 1:
+        return f'{values[0]:.1f}'
+    return f'{mean(values):.1f} ± {stdev(values):.1f}'
+
+
+def draw_per_class(csv_files: Mapping[str, Path], path: Path) -> Path:
+    """Per-class accuracy against training frequency from the CSV files of LongTailIoUMetric.
+
+    Args:
+        csv_files: name in the legend to the file.
+        path: of the picture.
+    """
+    accuracies: dict[str, list[float]] = {}
+    for name, file in csv_files.items():
+        with file.open(newline='', encoding='utf-8') as stream:
+            rows = list(csv.DictReader(stream))
+        accuracies[name] = [float(row['acc'] or 'nan') for row in rows]
+    counts = [int(row['count']) for row in rows]
+    return plot_accuracy_against_frequency(counts, accuracies, [r['class'] for r in rows], path)
+
+
+def draw_predictions(
+    models: Mapping[str, tuple[Path, str]],
+    path: Path,
+    options: Sequence[str] = (),
+    num_images: int = 4,
+) -> Path:
+    """Validation images that show the rarest classes, with ground truth and predictions.
+
+    Args:
+        models: name in the heading to (config, checkpoint).
+        path: of the picture.
+        options: ``key=value`` overrides of every config.
+        num_images: how many images.
+    """
+    overrides = dict(option.split('=', 1) for option in options)
+    overrides = {key: DictAction._parse_iterable(value) for key, value in overrides.items()}
+    configs = {name: Config.fromfile(config) for name, (config, _) in models.items()}
+    for config in configs.values():
+        config.merge_from_dict(overrides)
+    first = next(iter(configs.values()))
+    init_default_scope(first.default_scope)
+    dataset = DATASETS.build(first.val_dataloader.dataset)
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    truths = [np.asarray(Image.open(info['seg_map_path'])).astype(int) - 1 for info in infos]
+    # The classes come in the order of falling frequency, so the largest label is the rarest.
+    chosen = np.argsort([-truth.max() for truth in truths], kind='stable')
+    chosen = chosen[:: max(1, len(chosen) // (2 * num_images))][:num_images]
+    files = [infos[index]['img_path'] for index in chosen]
+    predictions = {}
+    for name, (_, checkpoint) in models.items():
+        model = init_model(configs[name], checkpoint, device='cpu')
+        outputs = [inference_model(model, file) for file in files]
+        predictions[name] = [output.pred_sem_seg.data[0].numpy() for output in outputs]
+    return plot_predictions(
+        [np.asarray(Image.open(file)) for file in files],
+        [np.where(truths[index] < 0, 255, truths[index]) for index in chosen],
+        predictions, dataset.metainfo['classes'], dataset.metainfo['palette'], path,
+    )  # fmt: skip

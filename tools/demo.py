@@ -1,0 +1,106 @@
+"""Train cross-entropy and GML on the demo scenes, print one table and draw three pictures.
+
+With other ``--methods`` and several ``--seeds`` it is the benchmark behind the README's table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from lt_mm.engine.experiments import ROOT, Experiment, Result, run_all
+from lt_mm.visualization.demo_report import draw_per_class, draw_predictions, summary_table
+
+# Short name -> (name in tables, config, teacher).
+METHODS = {
+    'ce': ('cross-entropy', 'configs/ce_fcn_r18_digits.py', None),
+    'balanced-softmax': ('balanced softmax', 'configs/balanced-softmax_fcn_r18_digits.py', None),
+    'cosine': ('cosine, L_cls, α = 0.2', 'configs/cosine_fcn_r18_digits.py', None),
+    'cosine-alpha1': ('cosine, L_cls, α = 1', 'configs/cosine_fcn_r18_digits_alpha1.py', None),
+    'gml-no-teacher': (
+        'GML without teacher, α = 0.2', 'configs/gml_fcn_r18_digits_no-teacher.py', None),
+    'gml-no-teacher-alpha1': (
+        'GML without teacher, α = 1', 'configs/gml_fcn_r18_digits_no-teacher_alpha1.py', None),
+    'gml': ('GML, α = 0.2', 'configs/gml_fcn_r18_digits.py', 'ce'),
+    'gml-alpha1': ('GML, α = 1', 'configs/gml_fcn_r18_digits_alpha1.py', 'ce'),
+}  # fmt: skip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--methods', nargs='+', default=['ce', 'gml', 'gml-alpha1'], choices=METHODS,
+        help='what to train, teachers included (default: ce gml gml-alpha1)')  # fmt: skip
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='default: 0')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/demo'))
+    parser.add_argument('--json', type=Path, help='also write the results to this file')
+    parser.add_argument('--reuse', action='store_true', help='keep runs that already ended')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for every run'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Count, train, evaluate, print, draw."""
+    args = parse_args(argv)
+    missing = {METHODS[name][2] for name in args.methods} - {None, *args.methods}
+    methods = [*sorted(missing), *args.methods]
+    console = Console()
+    count_classes(args.out_dir, args.cfg_options)
+    experiments = [
+        Experiment(name, METHODS[name][1], seed, args.out_dir, tuple(args.cfg_options),
+                   METHODS[name][2])
+        for seed in args.seeds for name in methods
+    ]  # fmt: skip
+    results = run_all(experiments, args.jobs, args.reuse)
+    labels = {name: METHODS[name][0] for name in methods}
+    console.print(summary_table(results, labels))
+    if args.json:
+        write_json(args.json, results, labels, args.jobs)
+    first = [experiment for experiment in experiments if experiment.seed == args.seeds[0]]
+    pictures = [
+        args.out_dir / 'class_counts.png',
+        draw_per_class(
+            {labels[e.method]: e.work_dir / 'per_class.csv' for e in first},
+            args.out_dir / 'per_class.png'),
+        draw_predictions(
+            {labels[e.method]: (ROOT / e.config, e.checkpoint) for e in first},
+            args.out_dir / 'predictions.png', args.cfg_options),
+    ]  # fmt: skip
+    console.print('Pictures:', *(str(path) for path in pictures), sep='\n  ')
+
+
+def count_classes(folder: Path, options: list[str]) -> None:
+    """Make the data set if it is missing and draw its class counts."""
+    tool = ROOT / 'tools' / 'analysis_tools' / 'class_counts.py'
+    command = [sys.executable, tool, ROOT / METHODS['ce'][1], '--out-dir', folder]
+    if options:
+        command += ['--cfg-options', *options]
+    subprocess.run(command, check=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+
+
+def write_json(path: Path, results: list[Result], labels: dict[str, str], jobs: int) -> None:
+    """Keep the results with what they were measured on."""
+    environment = dict(
+        date=date.today().isoformat(), processor=platform.processor() or platform.machine(),
+        cores=os.cpu_count(), jobs=jobs, python=platform.python_version(),
+        torch=torch.__version__)  # fmt: skip
+    runs = [result.__dict__ for result in results]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        json.dumps(dict(environment=environment, labels=labels, runs=runs), indent=1) + '\n'
+    )
+
+
+if __name__ == '__main__':
+    main()
