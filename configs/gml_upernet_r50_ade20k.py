@@ -1,6 +1,5 @@
 # GML on UPerNet-R50, taught by mmsegmentation's published cross-entropy model of the same kind.
-_base_ = ['mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py', '_base_/ade20k_runtime.py']
-loss_cls = dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')
+_base_ = ['mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py', '_base_/ade20k_long_tail.py']
 model = dict(
     type='lt_mm.TeacherEncoderDecoder',
     teacher=dict(
@@ -11,7 +10,9 @@ model = dict(
     decode_head=dict(
         type='lt_mm.GMLUPerHead',
         alpha=0.2,
-        gml=dict(size=8192, min_size=27, temperature=0.07, widths=(512, 256)),
-        loss_decode=loss_cls),
-    auxiliary_head=dict(
-        type='lt_mm.CosineFCNHead', loss_decode=dict(loss_cls, alpha=0.2, loss_weight=0.4)))
+        temperature=0.05,
+        gml=_base_.gml_settings,
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')),
+    auxiliary_head=_base_.auxiliary_cosine)
+val_evaluator = _base_.long_tail_evaluator
+test_evaluator = val_evaluator

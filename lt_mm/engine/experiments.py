@@ -113,8 +113,10 @@ def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = Fals
 
             return _run(experiment, threads, reuse, show)
 
+        done: dict[Experiment, Result] = {}
         with ThreadPoolExecutor(jobs) as pool:
-            done = {e: r for group in (first, second) for e, r in zip(group, pool.map(run, group))}
+            for group in (first, second):
+                done.update(zip(group, pool.map(run, group), strict=True))
     return [done[experiment] for experiment in experiments]
 
 

@@ -1,0 +1,33 @@
+# Both commands work on a fresh machine with Python 3.10, 3.11 or 3.12: they build .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: install demo benchmark test test-slow
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else \
+	  f"Python {v[0]}.{v[1]} is not supported by the default stack; run make with PYTHON=python3.11.")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -r requirements.txt
+	$(BIN)/pip install -e '.[test]'
+	@touch $@
+
+# Count classes, train cross-entropy and GML on the demo scenes, print the table, draw pictures.
+demo: install
+	$(BIN)/python tools/demo.py
+
+# Every row of the README's table, three seeds; takes about an hour on two cores.
+benchmark: install
+	$(BIN)/python tools/demo.py --methods ce balanced-softmax cosine cosine-alpha1 gml-no-teacher \
+	  gml-no-teacher-alpha1 gml gml-alpha1 --seeds 0 1 2 --jobs 2 --reuse \
+	  --out-dir work_dirs/benchmark --json tools/benchmarks/results/digit_scenes.json
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check lt_mm tests tools
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow

@@ -1,0 +1,14 @@
+# What the ADE20K experiments share: packaged pixel counts, the published class groups, and the
+# settings of section 4.8 of the GML paper.
+custom_hooks = [dict(type='lt_mm.ClassCountsHook', class_counts='ade20k_pixels')]
+long_tail_evaluator = dict(
+    type='lt_mm.LongTailIoUMetric',
+    iou_metrics=['mIoU'],
+    class_counts='ade20k_pixels',
+    group_by='index',
+    group_sizes=(20, 55, 75))
+gml_settings = dict(size=8192, min_size=27, temperature=0.07, widths=(512, 256))
+auxiliary_cosine = dict(
+    type='lt_mm.CosineFCNHead',
+    temperature=0.05,
+    loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2, loss_weight=0.4))

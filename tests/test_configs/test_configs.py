@@ -1,0 +1,90 @@
+"""Every config parses, is short, and says what its name says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from lt_mm import registry
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+FLAGSHIPS = ['gml_fcn_r50_ade20k', 'gml_upernet_r50_ade20k', 'gml_deeplabv3plus_r50_ade20k']
+
+
+def load(name):
+    return Config.fromfile(CONFIGS / f'{name}.py')
+
+
+def types(node):
+    """Every value of a key ``type`` in a config."""
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        for value in node.values():
+            yield from types(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from types(value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_parses_with_components_that_exist(name):
+    found = {kind for kind in types(load(name).to_dict()) if kind.startswith('lt_mm.')}
+    children = (registry.DATASETS, registry.HOOKS, registry.METRICS, registry.MODELS)
+    for kind in found:
+        assert any(child.get(kind) for child in children), kind
+    assert 'lt_mm.LongTailIoUMetric' in found
+
+
+def test_none_is_long():
+    for path in CONFIGS.glob('*.py'):
+        assert len(path.read_text().splitlines()) <= 30, path.name
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if '_digits' in name])
+def test_demo_models_build_and_infer(name):
+    cfg = load(name)
+    init_default_scope(cfg.default_scope)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
+    assert model(torch.randn(1, 3, 96, 96), mode='tensor').shape == (1, 12, 24, 24)
+
+
+@pytest.mark.parametrize('name', FLAGSHIPS)
+def test_flagships_have_the_settings_of_section_4_8(name):
+    """(k, k_m, tau_s, tau_g) = (8192, 27, 0.05, 0.07), alpha 0.2, MLP (512, 512, 256)."""
+    cfg = load(name)
+    init_default_scope(cfg.default_scope)
+    assert cfg.train_cfg.max_iters == 160000 and tuple(cfg.crop_size) == (512, 512)
+    model = MODELS.build(cfg.model)
+    head, gml = model.decode_head, model.decode_head.gml
+    assert (gml.queue.size, gml.queue.min_size, gml.temperature) == (8192, 27, 0.07)
+    assert (head.conv_seg.temperature, model.auxiliary_head.conv_seg.temperature) == (0.05, 0.05)
+    alphas = (gml.alpha, head.loss_decode.alpha, model.auxiliary_head.loss_decode.alpha)
+    assert alphas == (0.2, 0.2, 0.2)
+    assert model.auxiliary_head.loss_decode.loss_weight == 0.4
+    layers = [layer for layer in gml.key_mlp.layers if isinstance(layer, torch.nn.Linear)]
+    assert [layer.in_features for layer in layers] + [layers[-1].out_features] == [512, 512, 256]
+    teacher = cfg.model.teacher
+    assert teacher.checkpoint.rsplit('/', 2)[1] in teacher.checkpoint.rsplit('/', 1)[1]
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'alpha'),
+    [('alpha0', 0), ('', 0.2), ('alpha04', 0.4), ('alpha06', 0.6), ('alpha08', 0.8), ('alpha1', 1)],
+)
+def test_alpha_of_fig_2_acts_on_both_heads(suffix, alpha):
+    cfg = load('_'.join(filter(None, ['gml_fcn_r50_ade20k', suffix])))
+    assert cfg.model.decode_head.alpha == alpha
+    assert cfg.model.auxiliary_head.loss_decode.alpha == alpha
+    assert 'alpha' not in cfg.model.decode_head.loss_decode
+
+
+def test_cross_entropy_of_table_9_is_mmsegs_own_model():
+    ours = load('ce_fcn_r50_ade20k')
+    init_default_scope('mmseg')
+    assert not any(kind.startswith('lt_mm.') for kind in types(ours.model.to_dict()))
