@@ -5,5 +5,5 @@ model = dict(
         type='lt_mm.GMLFCNHead',
         alpha=0.2,
         temperature=0.05,
-        gml=dict(size=1024, min_size=32, temperature=0.07, widths=(64, 64)),
+        gml=dict(size=512, min_size=16, temperature=0.07, widths=(64, 64)),
         loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')))

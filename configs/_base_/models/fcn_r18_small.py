@@ -21,6 +21,8 @@ model = dict(
         base_channels=24,
         strides=(1, 2, 1),
         dilations=(1, 1, 2),
+        # Meant for long trainings of deep networks; a short one from scratch starts late with it.
+        zero_init_residual=False,
         norm_cfg=norm_cfg),
     decode_head=dict(
         type='FCNHead',
