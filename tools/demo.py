@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from mmengine.config import DictAction
 from rich.console import Console
 
 from lt_mm.engine.experiments import ROOT, Experiment, Result, run_all
@@ -53,9 +54,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Count, train, evaluate, print, draw."""
     args = parse_args(argv)
+    overrides = parse_overrides(args.cfg_options)
     missing = {METHODS[name][2] for name in args.methods} - {None, *args.methods}
     methods = [*sorted(missing), *args.methods]
-    console = Console()
+    # The table is wider than the 80 columns that rich assumes where there is no terminal.
+    console = Console(width=max(160, Console().width))
     count_classes(args.out_dir, args.cfg_options)
     experiments = [
         Experiment(name, METHODS[name][1], seed, args.out_dir, tuple(args.cfg_options),
@@ -75,9 +78,16 @@ def main(argv: list[str] | None = None) -> None:
             args.out_dir / 'per_class.png'),
         draw_predictions(
             {labels[e.method]: (ROOT / e.config, e.checkpoint) for e in first},
-            args.out_dir / 'predictions.png', args.cfg_options),
+            args.out_dir / 'predictions.png', overrides),
     ]  # fmt: skip
     console.print('Pictures:', *(str(path) for path in pictures), sep='\n  ')
+
+
+def parse_overrides(options: list[str]) -> dict:
+    """Values as tools/train.py reads them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
 def count_classes(folder: Path, options: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Count the classes of a data set: pixels and images of segmentation maps, images of labels."""
 
 import hashlib
-import sys
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from copy import deepcopy
@@ -11,8 +11,9 @@ from functools import partial
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as MMCVLoadAnnotations
-from mmengine.utils import track_iter_progress
 from mmseg.datasets.transforms import LoadAnnotations
+from rich.console import Console
+from rich.progress import track
 from torch.utils.data import Dataset
 
 from lt_mm.structures import ClassCounts
@@ -59,7 +60,7 @@ def count_classes(dataset: Dataset, num_workers: int = 0) -> dict[str, ClassCoun
     totals = np.zeros((2, count_file.num_classes), dtype=np.int64)
     with ProcessPoolExecutor(num_workers) if num_workers else nullcontext() as pool:
         pixels = pool.map(count_file, paths, chunksize=8) if pool else map(count_file, paths)
-        bar = track_iter_progress((pixels, len(paths)), file=sys.stderr)
+        bar = _track(pixels, len(paths))
         for times, counted in zip(paths.values(), bar, strict=True):
             totals += times * np.stack([counted, counted > 0])
     return {unit: maker(totals[i], unit=unit) for i, unit in enumerate(('pixels', 'images'))}
@@ -159,7 +160,7 @@ def _count_labels(dataset: Dataset) -> np.ndarray:
             f"the samples of {type(_first_leaf(dataset)).__name__} have neither 'seg_map_path' nor "
             "'gt_label': give class_counts as a name, a path or a list"
         )
-    samples = track_iter_progress(range(len(dataset)), file=sys.stderr)
+    samples = _track(range(len(dataset)), len(dataset))
     labels = [np.unique(dataset.get_data_info(i)['gt_label']) for i in samples]
     owners = np.repeat(np.arange(len(labels)), [len(label) for label in labels])
     flat = np.concatenate(labels).astype(np.int64)
@@ -173,6 +174,10 @@ def _count_labels(dataset: Dataset) -> np.ndarray:
             'names of the data set'
         )
     return np.bincount(flat, minlength=num_classes)
+
+
+def _track(items: Iterable, total: int) -> Iterable:
+    return track(items, 'counting classes', total, console=Console(stderr=True))
 
 
 def _unwrap_mixing(dataset: Dataset) -> Dataset:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmseg.apis import inference_model, init_model
 from PIL import Image
@@ -68,7 +68,7 @@ def draw_per_class(csv_files: Mapping[str, Path], path: Path) -> Path:
 def draw_predictions(
     models: Mapping[str, tuple[Path, str]],
     path: Path,
-    options: Sequence[str] = (),
+    overrides: Mapping[str, object] | None = None,
     num_images: int = 4,
 ) -> Path:
     """Validation images that show the rarest classes, with ground truth and predictions.
@@ -76,14 +76,12 @@ def draw_predictions(
     Args:
         models: name in the heading to (config, checkpoint).
         path: of the picture.
-        options: ``key=value`` overrides of every config.
+        overrides: dotted key to value, for every config.
         num_images: how many images.
     """
-    overrides = dict(option.split('=', 1) for option in options)
-    overrides = {key: DictAction._parse_iterable(value) for key, value in overrides.items()}
     configs = {name: Config.fromfile(config) for name, (config, _) in models.items()}
     for config in configs.values():
-        config.merge_from_dict(overrides)
+        config.merge_from_dict(overrides or {})
     first = next(iter(configs.values()))
     init_default_scope(first.default_scope)
     dataset = DATASETS.build(first.val_dataloader.dataset)

@@ -61,7 +61,7 @@ def test_pixels_and_images_are_counted(tmp_path, maps, num_workers, capsys):
     assert counted['images'].unit == 'images'
     assert counted['pixels'].class_names == CLASSES
     assert counted['images'].source == 'Counted over the 3 training samples of BaseSegDataset.'
-    assert '3/3' in capsys.readouterr().err
+    assert 'counting classes' in capsys.readouterr().err
 
 
 def test_another_ignore_index(tmp_path, maps):
@@ -188,7 +188,7 @@ def test_labels_are_counted_as_images(capsys):
     assert list(counted) == ['images']
     assert counted['images'].counts.tolist() == [3, 0, 2, 0]
     assert counted['images'].class_names == ('a', 'b', 'c', 'd')
-    assert '5/5' in capsys.readouterr().err
+    assert 'counting classes' in capsys.readouterr().err
 
 
 def test_labels_without_class_names():
