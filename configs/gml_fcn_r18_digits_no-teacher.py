@@ -4,6 +4,6 @@ model = dict(
     decode_head=dict(
         type='lt_mm.GMLFCNHead',
         alpha=0.2,
-        temperature=0.05,
-        gml=dict(size=512, min_size=16, temperature=0.07, widths=(64, 64)),
+        classifier='linear',
+        gml=dict(size=512, min_size=16, temperature=0.07, widths=(64, 64), loss_weight=0.2),
         loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')))
