@@ -2,3 +2,4 @@
 _base_ = 'ce_fcn_r18_digits.py'
 model = dict(
     decode_head=dict(loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=1.0)))
+optim_wrapper = dict(optimizer=dict(lr=4e-3))

@@ -5,3 +5,4 @@ model = dict(
         type='lt_mm.CosineFCNHead',
         temperature=0.05,
         loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2)))
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
