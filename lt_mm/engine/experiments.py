@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -68,7 +69,8 @@ class Result:
         method: of the experiment.
         seed: of the experiment.
         metrics: of the last evaluation, in percent.
-        seconds_per_iteration: mean over the run, loading included.
+        seconds_per_iteration: median over logged intervals, loading included; the median, because
+            other work on the machine slows some of them.
         peak_memory_mib: resident memory of the process at its highest.
     """
 
@@ -152,7 +154,7 @@ def _run(
         experiment.method,
         experiment.seed,
         metrics,
-        round(sum(times) / len(times), 4),
+        round(median(times), 4),
         round(usage.ru_maxrss / 1024),
     )
     record.write_text(json.dumps({'command': command, **asdict(result)}, indent=1))
