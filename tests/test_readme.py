@@ -38,7 +38,9 @@ def test_three_seeds_behind_every_row():
 
 
 def test_files_and_targets_it_names_exist():
-    for path in re.findall(r'(?:tools|configs|docs|lt_mm)/[\w./-]+\.(?:py|sh|md|png)', README):
+    for path in re.findall(
+        r'(?<![/\w])(?:tools|configs|docs|lt_mm)/[\w./-]+\.(?:py|sh|md|png)', README
+    ):
         assert (ROOT / path).is_file(), path
     targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M)
     for target in re.findall(r'\bmake ([a-z][\w-]*)', README):
