@@ -135,7 +135,7 @@ def _run(
     experiment.work_dir.mkdir(parents=True, exist_ok=True)
     log = experiment.work_dir / 'train.log'
     environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONWARNINGS': 'ignore'}
-    with log.open('w') as file:
+    with log.open('w', buffering=1) as file:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
