@@ -80,17 +80,17 @@ class GMLHeadMixin(CosineHeadMixin):
         losses = super().loss_by_feat(seg_logits, batch_data_samples)
         features, self._features = self._features, None
         labels = self._stack_batch_gt(batch_data_samples)
-        keys = features if self._teacher_features is None else self._teacher_features
-        self._enqueue(keys.detach(), labels)
-        rows, row_labels, _ = self._labelled_rows(features, labels)
-        losses['loss_gml'] = self.gml(rows, row_labels)
+        queries = keys = self._labelled_rows(features, labels)
+        if self._teacher_features is not None:
+            keys = self._labelled_rows(self._teacher_features, labels)
+        self._enqueue(*keys)
+        losses['loss_gml'] = self.gml(*queries[:2])
         losses['gml_queue_filled'] = self.gml.queue.filled.sum() / self.gml.queue.size
         return losses
 
-    def _enqueue(self, features: Tensor, labels: Tensor) -> None:
-        rows, row_labels, images = self._labelled_rows(features, labels)
-        chosen = sample_per_group(images * self.num_classes + row_labels, self.keys_per_class)
-        self.gml.queue.enqueue(rows[chosen], row_labels[chosen])
+    def _enqueue(self, rows: Tensor, labels: Tensor, images: Tensor) -> None:
+        chosen = sample_per_group(images * self.num_classes + labels, self.keys_per_class)
+        self.gml.queue.enqueue(rows.detach()[chosen], labels[chosen])
 
     def _labelled_rows(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, labels and image indices of all pixels of the map that are labelled."""

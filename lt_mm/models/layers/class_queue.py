@@ -88,8 +88,7 @@ class ClassQueue(nn.Module):
         rank = rank_within_group(labels)
         lengths = self.lengths[labels]
         kept = rank >= written[labels] - lengths
-        starts = self.lengths.cumsum(0) - self.lengths
-        slots = (starts[labels] + (self.positions[labels] + rank) % lengths)[kept]
+        slots = (self._starts()[labels] + (self.positions[labels] + rank) % lengths)[kept]
         self.features[slots] = features[kept]
         self.ids[slots] = ids[kept]
         self.positions.copy_((self.positions + written) % self.lengths)
@@ -99,11 +98,14 @@ class ClassQueue(nn.Module):
         """What has been written, class-contiguous; a view while the queue is full."""
         if bool((self.filled == self.lengths).all()):
             return Keys(self.features, self.lengths, self.ids)
-        starts = self.lengths.cumsum(0) - self.lengths
         classes = torch.repeat_interleave(self.lengths, output_size=self.size)
         slots = torch.arange(self.size, device=classes.device)
-        written = slots - starts[classes] < self.filled[classes]
+        written = slots - self._starts()[classes] < self.filled[classes]
         return Keys(self.features[written], self.filled, self.ids[written])
+
+    def _starts(self) -> Tensor:
+        """(C,) the first slot of each class."""
+        return self.lengths.cumsum(0) - self.lengths
 
     def extra_repr(self) -> str:
         """Sizes."""
