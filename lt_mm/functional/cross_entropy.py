@@ -41,7 +41,6 @@ def reduce_loss(
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
-    counted: Tensor | None = None,
 ) -> Tensor:
     """Weight and reduce an element-wise loss; a mean over nothing is a zero with a graph.
 
@@ -49,8 +48,7 @@ def reduce_loss(
         loss: any shape.
         weight: factors of the loss's shape.
         reduction: 'none', 'sum' or 'mean'.
-        avg_factor: divisor of the mean in place of the number of counted elements.
-        counted: bool, elements that a mean counts. Defaults to all.
+        avg_factor: divisor of the mean. Defaults to the number of elements.
 
     Raises:
         ValueError: for another reduction.
@@ -64,6 +62,6 @@ def reduce_loss(
     if reduction != 'mean':
         raise ValueError(f"reduction is {reduction!r}; use 'none', 'sum' or 'mean'.")
     if avg_factor is None:
-        avg_factor = loss.numel() if counted is None else counted.sum()
+        avg_factor = loss.numel()
     avg_factor = torch.as_tensor(avg_factor, dtype=loss.dtype, device=loss.device)
     return loss.sum() / avg_factor.masked_fill(avg_factor == 0, 1)

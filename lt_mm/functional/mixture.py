@@ -1,18 +1,17 @@
 """Class-wise Gaussian-mixture log-likelihood: the GML similarity, exact and in bounded memory."""
 
 import math
-from typing import Any, NamedTuple
+import os
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Similarities held at a time. Small enough for the last-level cache to help, large enough for
-# the matrix products to dominate.
-_CHUNK_ELEMENTS = 1 << 20
-# exp() of +-40 and a sum over any realistic number of keys stay inside float32, so below this
-# bound no shift has to be found before exponentiating.
-_SAFE_EXPONENT = 40.0
+from lt_mm.functional import mixture_torch
+from lt_mm.functional.mixture_torch import MixtureInputs
 
 
 def class_log_likelihood(
@@ -24,6 +23,7 @@ def class_log_likelihood(
     valid: Tensor | None = None,
     query_ids: Tensor | None = None,
     key_ids: Tensor | None = None,
+    backend: str = 'auto',
 ) -> Tensor:
     """Log of the mean over each class's keys of ``exp(query . key / temperature)``.
 
@@ -40,55 +40,55 @@ def class_log_likelihood(
         query_ids: (N,) integers, the sample each query comes from.
         key_ids: (K,) integers. With both given, keys of the query's own sample are left out,
             from the sum and from the mean alike.
+        backend: 'torch'; 'triton', CUDA kernels whose products take the inputs as they are
+            (under autocast: in its dtype) and sum in float32; 'auto' takes Triton on GPUs of
+            compute capability 8.0 or more, for inputs up to float32, when it is installed.
 
     Returns:
         (N, C) of the queries' dtype promoted to at least float32. A class without a usable key
         has -inf.
 
     Raises:
-        ValueError: if shapes do not fit, the temperature is not positive and finite, or only
-            one of ``query_ids`` and ``key_ids`` is given.
+        ValueError: if shapes do not fit, the temperature is not positive and finite, only one of
+            ``query_ids`` and ``key_ids`` is given, or the backend is unknown or cannot run.
 
     Source: Suh and Seo, "Long-Tailed Recognition by Mutual Information Maximization between
     Latent Features and Ground-Truth Labels", ICML 2023, eq. 3; ``log s(x|y)``.
     """
     _check(queries, keys, lengths, valid, query_ids, key_ids)
-    dtype = torch.promote_types(queries.dtype, torch.float32)
-    temperature = torch.as_tensor(temperature, dtype=dtype, device=queries.device)
+    device = queries.device
+    dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
+    temperature = torch.as_tensor(temperature, dtype=dtype, device=device)
     if temperature.numel() != 1 or not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(
             f'temperature must be one positive finite number, got {temperature.tolist()}; '
             'the usual range is 0.03 to 0.3.'
         )
-    lengths = lengths.to(queries.device)
+    module = _backend(backend, queries)
+    if module is not mixture_torch:
+        dtype = torch.promote_types(queries.dtype, keys.dtype)
+        if torch.is_autocast_enabled(device.type):
+            dtype = torch.get_autocast_dtype(device.type)
+    lengths = lengths.to(device)
     classes = torch.repeat_interleave(
-        torch.arange(len(lengths), device=queries.device), lengths, output_size=len(keys)
+        torch.arange(len(lengths), device=device), lengths, output_size=len(keys)
     )
-    usable = _UsableKeys(valid, query_ids, key_ids)
-    with torch.autocast(queries.device.type, enabled=False):
-        return _ClassLogLikelihood.apply(
-            queries.to(dtype), keys.to(dtype), temperature.reshape(()), classes, lengths, usable
+    with torch.autocast(device.type, enabled=False):
+        log_counts = _log_usable_counts(classes, len(lengths), valid, query_ids, key_ids)
+        log_sums = _ClassLogSums.apply(
+            queries.to(dtype),
+            keys.to(dtype),
+            temperature.reshape(()),
+            (classes, lengths, valid, query_ids, key_ids),
+            module,
         )
+        log_counts = log_counts.to(log_sums)
+        # A class without a usable key is -inf, where log(0) - log(0) would be NaN.
+        return (log_sums - log_counts).masked_fill(log_counts == -math.inf, -math.inf).T
 
 
-class _UsableKeys(NamedTuple):
-    """Which keys each query may use."""
-
-    valid: Tensor | None
-    query_ids: Tensor | None
-    key_ids: Tensor | None
-
-    def mask(self, rows: slice) -> Tensor | None:
-        """(K, 1) or (K, n) bool for a block of queries, None where all keys are usable."""
-        valid = None if self.valid is None else self.valid[:, None]
-        if self.query_ids is None:
-            return valid
-        others = self.key_ids[:, None] != self.query_ids[None, rows]
-        return others if valid is None else others & valid
-
-
-class _ClassLogLikelihood(torch.autograd.Function):
-    """Blocks of (K, n) similarities: with keys as rows, class sums run over contiguous rows."""
+class _ClassLogSums(torch.autograd.Function):
+    """(C, N) log sums; what the backward pass needs of size N x K, it computes again."""
 
     @staticmethod
     def forward(
@@ -96,83 +96,67 @@ class _ClassLogLikelihood(torch.autograd.Function):
         queries: Tensor,
         keys: Tensor,
         temperature: Tensor,
-        classes: Tensor,
-        lengths: Tensor,
-        usable: _UsableKeys,
+        others: tuple,
+        module: ModuleType,
     ) -> Tensor:
-        num_queries, num_classes = len(queries), len(lengths)
-        log_sums = queries.new_empty(num_classes, num_queries)
-        log_counts = queries.new_empty(num_classes, num_queries)
-        bound = _largest_norm(queries) * _largest_norm(keys) / temperature
-        needs_shift = bool(bound > _SAFE_EXPONENT)
-        for rows in _blocks(num_queries, len(keys)):
-            mask = usable.mask(rows)
-            similarities = _similarities(queries[rows], keys, temperature, mask)
-            sums = queries.new_zeros(num_classes, similarities.shape[1])
-            if needs_shift:
-                peaks = torch.segment_reduce(
-                    similarities, 'max', lengths=lengths, axis=0, initial=-math.inf
-                )
-                # A class without a usable key would give -inf - -inf.
-                peaks.masked_fill_(peaks == -math.inf, 0.0)
-                sums.index_add_(0, classes, similarities.sub_(peaks[classes]).exp_())
-                log_sums[:, rows] = sums.log_().add_(peaks)
-            else:
-                sums.index_add_(0, classes, similarities.exp_())
-                log_sums[:, rows] = sums.log_()
-            log_counts[:, rows] = _usable_counts(mask, classes, lengths).to(queries).log_()
-        ctx.save_for_backward(queries, keys, temperature, classes, log_sums)
-        ctx.usable = usable
-        # A class without a usable key is -inf, where log(0) - log(0) would be NaN.
-        return (log_sums - log_counts).masked_fill(log_counts == -math.inf, -math.inf).T
+        inputs = MixtureInputs(queries, keys, temperature, *others)
+        log_sums = module.log_sums(inputs)
+        ctx.save_for_backward(queries, keys, temperature, log_sums)
+        ctx.others, ctx.module = others, module
+        return log_sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, temperature, classes, log_sums = ctx.saved_tensors
-        grad = grad.T.contiguous()
-        # An empty class has weight exp(-inf - inf) = 0 for each of its keys.
+        queries, keys, temperature, log_sums = ctx.saved_tensors
+        inputs = MixtureInputs(queries, keys, temperature, *ctx.others)
+        # A class without a usable key has weight exp(-inf - inf) = 0 for each of its keys.
         log_sums = log_sums.masked_fill(log_sums == -math.inf, math.inf)
-        grad_queries = torch.empty_like(queries)
-        grad_keys = torch.zeros_like(keys)
-        grad_temperature = torch.zeros_like(temperature)
-        for rows in _blocks(len(queries), len(keys)):
-            similarities = _similarities(queries[rows], keys, temperature, ctx.usable.mask(rows))
-            weights = (similarities - log_sums[:, rows][classes]).exp_()
-            weights.mul_(grad[:, rows][classes])
-            grad_queries[rows] = weights.T @ keys
-            grad_keys.addmm_(weights, queries[rows])
-            if ctx.needs_input_grad[2]:
-                # A masked pair has weight 0 and similarity -inf.
-                weighted = (weights * similarities.masked_fill_(weights == 0, 0.0)).sum()
-                grad_temperature -= weighted / temperature
-        grads = (grad_queries / temperature, grad_keys / temperature, grad_temperature)
-        return (*grads, None, None, None)
+        needed = ctx.needs_input_grad[:3]
+        return (*ctx.module.gradients(inputs, log_sums, grad.contiguous(), needed), None, None)
 
 
-def _similarities(
-    queries: Tensor, keys: Tensor, temperature: Tensor, mask: Tensor | None
+def _backend(name: str, queries: Tensor) -> ModuleType:
+    """The module that computes, by name."""
+    if name not in ('auto', 'torch', 'triton'):
+        raise ValueError(f"backend is {name!r}; use 'auto', 'torch' or 'triton'.")
+    capable = (
+        queries.is_cuda
+        and torch.cuda.get_device_capability(queries.device) >= (8, 0)
+        or os.environ.get('TRITON_INTERPRET') == '1'
+    )
+    capable = capable and queries.dtype != torch.float64 and find_spec('triton') is not None
+    if name == 'triton' and not capable:
+        raise ValueError(
+            f"backend 'triton' cannot take {queries.dtype} on {queries.device}: it needs Triton, "
+            "float32 or less, and a GPU of compute capability 8.0 or more; use 'auto' or 'torch'."
+        )
+    if name == 'triton' or (name == 'auto' and capable and queries.is_cuda):
+        from lt_mm.functional import mixture_triton
+
+        return mixture_triton
+    return mixture_torch
+
+
+def _log_usable_counts(
+    classes: Tensor,
+    num_classes: int,
+    valid: Tensor | None,
+    query_ids: Tensor | None,
+    key_ids: Tensor | None,
 ) -> Tensor:
-    """(K, n) scaled similarities, -inf where a key may not be used."""
-    similarities = keys @ (queries / temperature).T
-    return similarities if mask is None else similarities.masked_fill_(~mask, -math.inf)
-
-
-def _usable_counts(mask: Tensor | None, classes: Tensor, lengths: Tensor) -> Tensor:
-    """(C, 1) or (C, n) number of keys each class contributes."""
-    if mask is None:
-        return lengths[:, None]
-    counts = torch.zeros(len(lengths), mask.shape[1], dtype=torch.int32, device=mask.device)
-    return counts.index_add_(0, classes, mask.int())
-
-
-def _blocks(num_queries: int, num_keys: int) -> list[slice]:
-    size = max(1, _CHUNK_ELEMENTS // max(1, num_keys))
-    return [slice(i, min(i + size, num_queries)) for i in range(0, num_queries, size)]
-
-
-def _largest_norm(rows: Tensor) -> Tensor:
-    return rows.norm(dim=1).max() if len(rows) else rows.new_zeros(())
+    """(C, 1) or (C, N) log of the number of keys that each class has for each query."""
+    usable = torch.ones_like(classes) if valid is None else valid.long()
+    counts = classes.new_zeros(num_classes).index_add_(0, classes, usable)
+    if query_ids is None:
+        return counts[:, None].double().log()
+    samples, query_samples = torch.unique(query_ids, return_inverse=True)
+    own = classes.new_zeros(len(samples), num_classes)
+    if len(samples):
+        nearest = torch.searchsorted(samples, key_ids).clamp_(max=len(samples) - 1)
+        usable = usable * (samples[nearest] == key_ids)
+        own.view(-1).index_add_(0, nearest * num_classes + classes, usable)
+    return (counts - own)[query_samples].T.double().log()
 
 
 def _check(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lt_mm.functional import class_log_likelihood, mixture
+from lt_mm.functional import class_log_likelihood, mixture_torch
 
 
 def naive(queries, keys, lengths, temperature, valid=None, query_ids=None, key_ids=None):
@@ -45,7 +45,7 @@ def problem(num_queries=7, lengths=(3, 1, 5, 2), dim=4, dtype=torch.float64, see
 @pytest.mark.parametrize('temperature', [1.0, 0.07, 0.003])
 @pytest.mark.parametrize('chunk', [1 << 20, 16])
 def test_equals_eq_3(monkeypatch, temperature, chunk):
-    monkeypatch.setattr(mixture, '_CHUNK_ELEMENTS', chunk)
+    monkeypatch.setitem(mixture_torch._BLOCK_ELEMENTS, 'cpu', chunk)
     queries, keys, lengths = problem()
     result = class_log_likelihood(queries, keys, lengths, temperature)
     torch.testing.assert_close(result, naive(queries, keys, lengths, temperature))
@@ -62,7 +62,7 @@ def test_float32_is_exact_where_one_shift_for_all_classes_would_underflow(temper
 @pytest.mark.parametrize('temperature', [0.5, 0.01])
 @pytest.mark.parametrize('chunk', [1 << 20, 24])
 def test_gradients_of_queries_keys_and_temperature(monkeypatch, temperature, chunk):
-    monkeypatch.setattr(mixture, '_CHUNK_ELEMENTS', chunk)
+    monkeypatch.setitem(mixture_torch._BLOCK_ELEMENTS, 'cpu', chunk)
     queries, keys, lengths = problem(num_queries=4)
     temperature = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     arguments = (queries.requires_grad_(), keys.requires_grad_(), temperature)
@@ -146,15 +146,15 @@ def test_no_query_and_no_key():
 def test_memory_does_not_grow_with_queries_times_keys(monkeypatch):
     """The largest block of similarities stays at the chunk size for any number of queries."""
     largest = []
-    similarities = mixture._similarities
-    monkeypatch.setattr(mixture, '_CHUNK_ELEMENTS', 1000)
+    similarities = mixture_torch._similarities
+    monkeypatch.setitem(mixture_torch._BLOCK_ELEMENTS, 'cpu', 1000)
 
     def spy(*args):
         block = similarities(*args)
         largest.append(block.numel())
         return block
 
-    monkeypatch.setattr(mixture, '_similarities', spy)
+    monkeypatch.setattr(mixture_torch, '_similarities', spy)
     queries, keys, lengths = problem(num_queries=500)
     class_log_likelihood(queries.requires_grad_(), keys, lengths, 0.07).sum().backward()
     assert max(largest) <= 1000

@@ -10,9 +10,10 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from lt_mm.functional import sample_per_group
+from lt_mm.functional import check_labels, sample_per_group
 from lt_mm.models.decode_heads.cosine_heads import CosineHeadMixin
 from lt_mm.models.losses import GMLLoss
+from lt_mm.structures import sample_ids
 
 _LOGIT_ADJUSTED = ('LogitAdjustedLoss', 'lt_mm.LogitAdjustedLoss')
 
@@ -28,8 +29,8 @@ class GMLHeadMixin(CosineHeadMixin):
     Args:
         alpha: strength of the logit adjustment of L_GML and of every ``LogitAdjustedLoss`` in
             ``loss_decode`` that does not set its own.
-        gml: further arguments of :class:`GMLLoss` (size, min_size, temperature, alpha, widths,
-            key_channels, loss_weight).
+        gml: further arguments of :class:`GMLLoss` (size, min_size, temperature,
+            trainable_temperature, alpha, widths, key_channels, loss_weight, backend).
         keys_per_class: most keys taken from one class of one image at a step.
         loss_decode: mmseg's argument. Defaults to a ``LogitAdjustedLoss``.
 
@@ -76,27 +77,45 @@ class GMLHeadMixin(CosineHeadMixin):
         return super().cls_seg(feat)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict:
-        """The head's own losses and ``loss_gml``."""
-        losses = super().loss_by_feat(seg_logits, batch_data_samples)
-        features, self._features = self._features, None
+        """The head's own losses and those of :class:`GMLLoss`.
+
+        Raises:
+            ValueError: if a label is neither a class nor ``ignore_index``.
+            FloatingPointError: if the features that would become queries or keys are not finite.
+        """
         labels = self._stack_batch_gt(batch_data_samples)
-        queries = keys = self._labelled_rows(features, labels)
+        check_labels(labels, self.num_classes, type(self).__name__, self.ignore_index)
+        features, self._features = self._features, None
+        self._check_finite(features, 'its features')
+        rows = self._labelled_rows(features, labels)
+        keys = rows
         if self._teacher_features is not None:
+            self._check_finite(self._teacher_features, "the teacher's features")
             keys = self._labelled_rows(self._teacher_features, labels)
-        self._enqueue(*keys)
-        losses['loss_gml'] = self.gml(*queries[:2])
+        ids = sample_ids(batch_data_samples).to(labels.device)
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        self._enqueue(*keys, ids)
+        queries, query_labels, images = rows
+        losses.update(self.gml(queries, query_labels, ids[images]))
         losses['gml_queue_filled'] = self.gml.queue.filled.sum() / self.gml.queue.size
         return losses
 
-    def _enqueue(self, rows: Tensor, labels: Tensor, images: Tensor) -> None:
+    def _enqueue(self, rows: Tensor, labels: Tensor, images: Tensor, ids: Tensor) -> None:
         chosen = sample_per_group(images * self.num_classes + labels, self.keys_per_class)
-        self.gml.queue.enqueue(rows.detach()[chosen], labels[chosen])
+        self.gml.queue.enqueue(rows.detach()[chosen], labels[chosen], ids[images[chosen]])
 
     def _labelled_rows(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, labels and image indices of all pixels of the map that are labelled."""
         small = resize(labels.float(), size=features.shape[2:], mode='nearest')[:, 0].long()
         images, ys, xs = torch.nonzero(small != self.ignore_index, as_tuple=True)
         return features.permute(0, 2, 3, 1)[images, ys, xs], small[images, ys, xs], images
+
+    def _check_finite(self, features: Tensor, name: str) -> None:
+        if not features.detach().isfinite().all():
+            raise FloatingPointError(
+                f'{type(self).__name__}: {name} are not finite, so the queue would be poisoned; '
+                'lower the learning rate, clip gradients, or look for damaged inputs or weights.'
+            )
 
 
 def _with_alpha(loss_decode: dict | list, alpha: float) -> dict | list:

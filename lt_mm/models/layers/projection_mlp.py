@@ -33,6 +33,9 @@ class ProjectionMLP(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Embeddings of norm 1, normalised in float32 or wider also under autocast."""
-        rows = self.layers(features)
+        """Embeddings of norm 1, normalised in float32 or wider also under autocast.
+
+        Features of another precision, such as queued ones, are converted to the weights'.
+        """
+        rows = self.layers(features.to(self.layers[0].weight.dtype))
         return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)

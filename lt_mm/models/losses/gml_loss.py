@@ -1,11 +1,15 @@
 """The Gaussian-mixture-likelihood loss with its queue and its two embeddings."""
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lt_mm.functional import class_log_likelihood, logit_adjusted_cross_entropy, reduce_loss
 from lt_mm.models.layers import ClassCountsBuffer, ClassQueue, ProjectionMLP
+from lt_mm.models.layers.class_queue import Keys
+from lt_mm.models.losses.averaging import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
@@ -16,7 +20,12 @@ class GMLLoss(nn.Module):
 
     The queue holds raw key features; they are embedded anew at every step, so the key MLP
     learns and nothing in the queue grows stale when a frozen teacher made it. The loss serves
-    pixels and images alike: it takes rows.
+    pixels and images alike: it takes rows. Means are over the rows of all ranks.
+
+    A trainable temperature has a term of its own, which moves nothing else: with features
+    detached, and with the keys of the query's own sample left out, which would draw it towards
+    zero. Its logarithm is the parameter ``log_temperature``; exempt it from weight decay with
+    ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'log_temperature': dict(decay_mult=0)}))``.
 
     Args:
         num_classes: C.
@@ -24,12 +33,17 @@ class GMLLoss(nn.Module):
         key_channels: width of the key features. Defaults to ``in_channels``.
         size: k, slots of the queue.
         min_size: k_m, slots of the rarest class.
-        temperature: tau_g of eq. 3.
+        temperature: tau_g of eq. 3, its first value where it is trainable.
+        trainable_temperature: whether tau_g is learnt.
         alpha: strength of the logit adjustment, alpha of eq. 11.
         widths: layers of the query and of the key MLP after their input.
-        loss_weight: factor of the result (beta in Table A.1).
+        loss_weight: factor of L_GML (beta in Table A.1).
+        backend: of :func:`lt_mm.functional.class_log_likelihood`.
 
-    Source: Suh and Seo, ICML 2023, eqs. 3, 5, 8 and 11.
+    Raises:
+        ValueError: if the temperature is not positive and finite, or alpha is not finite.
+
+    Source: Suh and Seo, ICML 2023, eqs. 3, 5, 8 and 11; section 3.3, "Trainable Temperature".
     """
 
     def __init__(
@@ -40,44 +54,115 @@ class GMLLoss(nn.Module):
         size: int = 8192,
         min_size: int = 27,
         temperature: float = 0.07,
+        trainable_temperature: bool = False,
         alpha: float = 1.0,
         widths: Sequence[int] = (512, 256),
         loss_weight: float = 1.0,
+        backend: str = 'auto',
     ) -> None:
         super().__init__()
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(
+                f'temperature of GMLLoss is {temperature}, but it must be positive and finite; '
+                'the usual range is 0.03 to 0.3.'
+            )
+        if not math.isfinite(alpha):
+            raise ValueError(f'alpha of GMLLoss is {alpha}, but it must be finite; use 0 to 1.')
         key_channels = in_channels if key_channels is None else key_channels
-        self.temperature = temperature
         self.alpha = alpha
         self.loss_weight = loss_weight
+        self.backend = backend
+        self._temperature = temperature
+        self.register_parameter(
+            'log_temperature',
+            nn.Parameter(torch.tensor(math.log(temperature))) if trainable_temperature else None,
+        )
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.key_mlp = ProjectionMLP(key_channels, widths)
         self.queue = ClassQueue(num_classes, key_channels, size, min_size)
         self.class_counts = ClassCountsBuffer('GMLLoss', num_classes)
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """tau_g as it is now; a 0-d tensor with a gradient where it is trainable."""
+        return self._temperature if self.log_temperature is None else self.log_temperature.exp()
 
     def set_class_counts(self, class_counts: ClassCounts) -> None:
         """Take the prior and the queue lengths from these counts."""
         self.class_counts.set(class_counts)
         self.queue.set_class_counts(class_counts)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of the queries whose class has a key; 0, with a graph, when none has.
+    def forward(
+        self, features: Tensor, labels: Tensor, ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Mean losses of the queries whose class has a key; 0, with a graph, when none has.
 
         Args:
             features: (N, in_channels) of the student.
             labels: (N,) class indices, none ignored.
+            ids: (N,) integers, the sample each query comes from, as given to the queue; needed
+                for a trainable temperature.
+
+        Returns:
+            ``loss_gml``; with a trainable temperature also ``loss_gml_temperature`` and, for the
+            log, ``gml_temperature``.
+
+        Raises:
+            RuntimeError: if no class counts have been given.
+            ValueError: if a trainable temperature finds a query or a key of unknown sample.
         """
-        log_prior = self.class_counts.require_log_prior()
         keys = self.queue.keys()
         has_key = keys.lengths[labels] > 0
+        queries, labels = self.query_mlp(features[has_key]), labels[has_key]
+        keys = keys._replace(features=self.key_mlp(keys.features))
+        trainable = self.log_temperature is not None
         log_likelihood = class_log_likelihood(
-            self.query_mlp(features[has_key]),
-            self.key_mlp(keys.features),
+            queries,
+            keys.features,
+            keys.lengths,
+            self.temperature.detach() if trainable else self.temperature,
+            backend=self.backend,
+        )
+        losses = dict(loss_gml=self.loss_weight * self._cross_entropy(log_likelihood, labels))
+        if trainable:
+            ids = None if ids is None else ids[has_key]
+            losses['loss_gml_temperature'] = self._temperature_loss(queries, labels, ids, keys)
+            losses['gml_temperature'] = self.temperature.detach()
+        return losses
+
+    def _temperature_loss(
+        self, queries: Tensor, labels: Tensor, ids: Tensor | None, keys: Keys
+    ) -> Tensor:
+        """L_GML as a function of tau_g alone, without the keys of each query's own sample."""
+        if ids is None or (ids < 0).any() or (keys.ids < 0).any():
+            raise ValueError(
+                'a trainable temperature must know the sample of every query and key, and some '
+                "have none; keep 'img_path' in meta_keys of the packing transform, or set "
+                'trainable_temperature=False.'
+            )
+        log_likelihood = class_log_likelihood(
+            queries.detach(),
+            keys.features.detach(),
             keys.lengths,
             self.temperature,
+            query_ids=ids,
+            key_ids=keys.ids,
+            backend=self.backend,
         )
-        loss = logit_adjusted_cross_entropy(log_likelihood, labels[has_key], log_prior, self.alpha)
-        return self.loss_weight * reduce_loss(loss)
+        # Queries of a class of which only their own sample has keys have no likelihood.
+        known = log_likelihood.detach().gather(1, labels[:, None])[:, 0].isfinite()
+        return self._cross_entropy(log_likelihood[known], labels[known])
+
+    def _cross_entropy(self, log_likelihood: Tensor, labels: Tensor) -> Tensor:
+        loss = logit_adjusted_cross_entropy(
+            log_likelihood, labels, self.class_counts.require_log_prior(), self.alpha
+        )
+        return reduce_loss(loss, avg_factor=mean_over_ranks(len(labels), loss.device))
 
     def extra_repr(self) -> str:
         """Hyper-parameters."""
-        return f'temperature={self.temperature}, alpha={self.alpha}, loss_weight={self.loss_weight}'
+        return (
+            f'temperature={float(self.temperature):.4g}, '
+            f'trainable_temperature={self.log_temperature is not None}, alpha={self.alpha}, '
+            f'loss_weight={self.loss_weight}'
+        )

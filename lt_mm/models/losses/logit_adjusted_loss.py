@@ -1,9 +1,12 @@
 """Logit-adjusted cross-entropy for both tasks."""
 
+import math
+
 from torch import Tensor, nn
 
-from lt_mm.functional import logit_adjusted_cross_entropy, reduce_loss
+from lt_mm.functional import check_labels, logit_adjusted_cross_entropy, reduce_loss
 from lt_mm.models.layers import ClassCountsBuffer
+from lt_mm.models.losses.averaging import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
@@ -14,7 +17,7 @@ class LogitAdjustedLoss(nn.Module):
 
     With ``alpha=1`` on a linear classifier this is balanced softmax. Called as mmsegmentation
     calls a loss (``weight=``, ``ignore_index=``) and as mmpretrain does (``avg_factor=``, hard or
-    soft targets). The mean is over elements that are not ignored.
+    soft targets). The mean is over the elements of all ranks that are not ignored.
 
     Args:
         alpha: strength of the adjustment; 0 is plain cross-entropy and needs no counts.
@@ -24,7 +27,8 @@ class LogitAdjustedLoss(nn.Module):
         loss_name: key of the loss in mmsegmentation's log.
 
     Raises:
-        ValueError: if ``temperature`` is not positive.
+        ValueError: if ``temperature`` is not positive or ``alpha`` is not finite; when called with
+            a label that is neither a class nor to be ignored.
         RuntimeError: when called without class counts and ``alpha`` is not 0.
 
     Source: Menon et al., ICLR 2021; Suh and Seo, ICML 2023, eq. 7.
@@ -42,6 +46,10 @@ class LogitAdjustedLoss(nn.Module):
         if not temperature > 0:
             raise ValueError(
                 f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.'
+            )
+        if not math.isfinite(alpha):
+            raise ValueError(
+                f'alpha of LogitAdjustedLoss is {alpha}, but it must be finite; use 0 to 1.'
             )
         self.alpha = alpha
         self.temperature = temperature
@@ -64,13 +72,18 @@ class LogitAdjustedLoss(nn.Module):
         ignore_index: int = -100,
     ) -> Tensor:
         """Loss of (N, C, ...) logits against (N, ...) labels or (N, C, ...) soft targets."""
+        soft = target.is_floating_point()
+        if not soft:
+            check_labels(target, logits.shape[1], 'LogitAdjustedLoss', ignore_index)
         log_prior = self.class_counts.require_log_prior() if self.alpha != 0 else None
         loss = logit_adjusted_cross_entropy(
             logits / self.temperature, target, log_prior, self.alpha, ignore_index
         )
-        counted = None if target.is_floating_point() else target != ignore_index
         reduction = reduction_override or self.reduction
-        return self.loss_weight * reduce_loss(loss, weight, reduction, avg_factor, counted)
+        if reduction == 'mean' and avg_factor is None:
+            counted = loss.numel() if soft else (target != ignore_index).sum()
+            avg_factor = mean_over_ranks(counted, loss.device)
+        return self.loss_weight * reduce_loss(loss, weight, reduction, avg_factor)
 
     def extra_repr(self) -> str:
         """Hyper-parameters."""

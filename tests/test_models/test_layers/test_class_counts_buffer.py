@@ -16,6 +16,20 @@ def test_set_says_whether_something_changed():
     torch.testing.assert_close(buffer.require_log_prior(), torch.tensor([0.75, 0.25]).log())
 
 
+def test_what_is_set_is_kept_in_place_once_the_size_is_known():
+    buffer = ClassCountsBuffer('MyLoss')
+    given = ClassCounts([1, 3])
+    buffer.set(given)
+    counts, log_prior = buffer.counts, buffer.log_prior
+    buffer.set(ClassCounts([3, 1]))
+    assert given.counts.tolist() == [1, 3]
+    other = ClassCountsBuffer('MyLoss')
+    other.set(ClassCounts([5, 5]))
+    buffer.load_state_dict(other.state_dict())
+    assert counts is buffer.counts and counts.tolist() == [5, 5]
+    assert log_prior is buffer.log_prior and log_prior.exp().tolist() == [0.5, 0.5]
+
+
 def test_a_checkpoint_brings_counts_to_a_module_without():
     source = ClassCountsBuffer('MyLoss')
     source.set(ClassCounts([1, 3]))

@@ -93,11 +93,25 @@ def test_state_dict_carries_it():
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_no_gradient_and_half_precision_features():
-    queue = make_queue()
-    features = torch.ones(1, 1, dtype=torch.float16, requires_grad=True)
-    queue.enqueue(features, torch.tensor([0]))
-    assert queue.features.dtype == torch.float32 and not queue.features.requires_grad
+@pytest.mark.parametrize('given', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('kept', [torch.float16, torch.float32])
+def test_any_precision_is_kept_in_the_queues_without_gradient(given, kept):
+    queue = ClassQueue(num_classes=1, dim=1, size=4, min_size=1, dtype=kept)
+    queue.enqueue(torch.ones(1, 1, dtype=given, requires_grad=True), torch.tensor([0]))
+    assert queue.keys().features.tolist() == [[1.0]]
+    assert queue.features.dtype == kept and not queue.features.requires_grad
+
+
+def test_features_beyond_the_range_saturate():
+    queue = ClassQueue(num_classes=1, dim=1, size=4, min_size=1)
+    queue.enqueue(torch.tensor([[1e6], [-1e6], [0.1]]), torch.zeros(3))
+    assert queue.keys().features[:, 0].tolist() == [65504.0, -65504.0, pytest.approx(0.1, 2**-11)]
+
+
+@pytest.mark.parametrize('label', [-1, 3, 255])
+def test_labels_that_are_no_class_are_refused(label):
+    with pytest.raises(ValueError, match=f'label {label} reached the class queue'):
+        make_queue().enqueue(torch.ones(2, 1), torch.tensor([0, label]))
 
 
 def test_empty_batch_changes_nothing():

@@ -45,7 +45,7 @@ def test_equals_eqs_5_and_11(alpha, present):
     labels = torch.tensor(present).repeat(6)
     loss.queue.enqueue(torch.randn(len(labels), 6), labels)
     features, targets = torch.randn(9, 6, dtype=torch.float64), torch.arange(9) % 4
-    assert loss(features, targets).item() == pytest.approx(
+    assert loss(features, targets)['loss_gml'].item() == pytest.approx(
         naive(loss, features, targets, alpha), rel=1e-5
     )
 
@@ -56,13 +56,13 @@ def test_gradcheck_of_features_through_both_networks():
     features = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
     labels = torch.arange(5) % 4
 
-    assert torch.autograd.gradcheck(lambda rows: loss(rows, labels), (features,))
+    assert torch.autograd.gradcheck(lambda rows: loss(rows, labels)['loss_gml'], (features,))
 
 
 def test_both_embeddings_learn_and_the_queue_does_not():
     loss = make()
     loss.queue.enqueue(torch.randn(24, 6), torch.arange(24) % 4)
-    loss(torch.randn(5, 6, dtype=torch.float64), torch.arange(5) % 4).backward()
+    loss(torch.randn(5, 6, dtype=torch.float64), torch.arange(5) % 4)['loss_gml'].backward()
     for name, parameter in loss.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
     assert not loss.queue.features.requires_grad
@@ -73,7 +73,9 @@ def test_nothing_to_learn_from_is_zero_with_a_graph(rows):
     loss = make()
     if rows == 0:
         loss.queue.enqueue(torch.randn(8, 6), torch.arange(8) % 4)
-    value = loss(torch.randn(rows, 6, dtype=torch.float64), torch.zeros(rows, dtype=torch.long))
+    value = loss(torch.randn(rows, 6, dtype=torch.float64), torch.zeros(rows, dtype=torch.long))[
+        'loss_gml'
+    ]
     value.backward()
     assert value == 0
     assert all((p.grad == 0).all() for p in loss.parameters())
@@ -82,16 +84,16 @@ def test_nothing_to_learn_from_is_zero_with_a_graph(rows):
 def test_key_channels_may_differ():
     loss = make(key_channels=3)
     loss.queue.enqueue(torch.randn(8, 3), torch.arange(8) % 4)
-    assert loss(torch.randn(5, 6, dtype=torch.float64), torch.arange(5) % 4).isfinite()
+    assert loss(torch.randn(5, 6, dtype=torch.float64), torch.arange(5) % 4)['loss_gml'].isfinite()
 
 
 def test_class_first_seen_after_many_steps():
     loss = make()
     for _ in range(20):
         loss.queue.enqueue(torch.randn(6, 6), torch.arange(6) % 3)
-    before = loss(torch.randn(4, 6, dtype=torch.float64), torch.arange(4) % 4)
+    before = loss(torch.randn(4, 6, dtype=torch.float64), torch.arange(4) % 4)['loss_gml']
     loss.queue.enqueue(torch.randn(1, 6), torch.tensor([3]))
-    after = loss(torch.randn(4, 6, dtype=torch.float64), torch.arange(4) % 4)
+    after = loss(torch.randn(4, 6, dtype=torch.float64), torch.arange(4) % 4)['loss_gml']
     assert before.isfinite() and after.isfinite()
     assert loss.queue.filled[3] == 1
 
@@ -100,12 +102,89 @@ def test_one_class():
     loss = GMLLoss(1, 6, size=4, min_size=1, widths=(5,))
     loss.set_class_counts(ClassCounts([9]))
     loss.queue.enqueue(torch.randn(2, 6), torch.zeros(2))
-    assert loss(torch.randn(3, 6), torch.zeros(3, dtype=torch.long)).item() == pytest.approx(0)
+    assert loss(torch.randn(3, 6), torch.zeros(3, dtype=torch.long))[
+        'loss_gml'
+    ].item() == pytest.approx(0)
 
 
 def test_autocast_gives_a_finite_float32_loss():
     loss = make().float()
     loss.queue.enqueue(torch.randn(24, 6), torch.arange(24) % 4)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value = loss(torch.randn(5, 6), torch.arange(5) % 4)
+        value = loss(torch.randn(5, 6), torch.arange(5) % 4)['loss_gml']
     assert value.dtype == torch.float32 and value.isfinite()
+
+
+def with_temperature(**kwargs):
+    loss = make(trainable_temperature=True, temperature=0.3, **kwargs)
+    labels = torch.arange(24) % 4
+    loss.queue.enqueue(torch.randn(24, 6), labels, ids=torch.arange(24) // 3)
+    return loss
+
+
+def test_temperature_term_leaves_out_keys_of_the_same_sample():
+    """Restated with a queue from which the sample's keys are taken out by hand."""
+    loss = with_temperature()
+    features = torch.randn(3, 6, dtype=torch.float64)
+    labels, ids = torch.tensor([0, 1, 2]), torch.tensor([0, 5, 99])
+    keys = loss.queue.keys()
+    expected = 0.0
+    for row, label, sample in zip(features, labels, ids, strict=True):
+        other = make(temperature=0.3)
+        other.load_state_dict(loss.state_dict(), strict=False)
+        kept = keys.ids != sample
+        classes = torch.repeat_interleave(torch.arange(4), keys.lengths)[kept]
+        other.queue.filled.zero_()
+        other.queue.positions.zero_()
+        other.queue.enqueue(keys.features[kept], classes)
+        expected += naive(other, row[None], label[None], 1.0) / 3
+    losses = loss(features, labels, ids)
+    assert losses['loss_gml_temperature'].item() == pytest.approx(expected, rel=1e-5)
+    assert losses['loss_gml_temperature'].item() != pytest.approx(losses['loss_gml'].item())
+    assert losses['gml_temperature'].item() == pytest.approx(0.3)
+
+
+def test_only_its_own_term_moves_the_temperature_and_moves_nothing_else():
+    loss = with_temperature()
+    features = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    losses = loss(features, torch.arange(5) % 4, torch.arange(5))
+    losses['loss_gml'].backward(retain_graph=True)
+    assert loss.log_temperature.grad is None and features.grad.abs().sum() > 0
+    loss.zero_grad()
+    features.grad = None
+    losses['loss_gml_temperature'].backward()
+    assert loss.log_temperature.grad != 0 and features.grad is None
+    assert all(p.grad is None for p in loss.query_mlp.parameters())
+    assert all(p.grad is None for p in loss.key_mlp.parameters())
+
+
+def test_gradcheck_of_the_temperature():
+    loss = with_temperature()
+    features, labels, ids = torch.randn(5, 6).double(), torch.arange(5) % 4, torch.arange(5)
+
+    def term(log_temperature):
+        loss._parameters['log_temperature'] = log_temperature
+        return loss(features, labels, ids)['loss_gml_temperature']
+
+    assert torch.autograd.gradcheck(term, (loss.log_temperature.detach().requires_grad_(),))
+
+
+def test_temperature_without_a_foreign_key_of_the_class_is_zero_with_a_graph():
+    loss = make(trainable_temperature=True)
+    loss.queue.enqueue(torch.randn(2, 6), torch.tensor([0, 1]), ids=torch.tensor([7, 8]))
+    losses = loss(torch.randn(1, 6).double(), torch.tensor([0]), torch.tensor([7]))
+    losses['loss_gml_temperature'].backward()
+    assert losses['loss_gml_temperature'] == 0 and loss.log_temperature.grad == 0
+
+
+@pytest.mark.parametrize('ids', [None, torch.tensor([3, -1])])
+def test_temperature_needs_to_know_the_samples(ids):
+    with pytest.raises(ValueError, match="keep 'img_path' in meta_keys"):
+        with_temperature()(torch.randn(2, 6).double(), torch.tensor([0, 1]), ids)
+
+
+@pytest.mark.parametrize('name', ['temperature', 'alpha'])
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_settings_that_are_not_finite(name, value):
+    with pytest.raises(ValueError, match=f'{name} of GMLLoss is {value}'):
+        make(**{name: value})

@@ -98,10 +98,7 @@ def test_keys_of_the_student_come_from_the_teacher(checkpoint):
     rows = model.teacher(inputs).permute(0, 2, 3, 1).reshape(-1, 6)
     keys = model.decode_head.gml.queue.keys().features
     assert len(keys) > 0
-    assert (
-        torch.cdist(keys, rows, compute_mode='donot_use_mm_for_euclid_dist').min(dim=1).values.max()
-        < 1e-5
-    )
+    assert all((key == rows.half()).all(dim=1).any() for key in keys)
     sum(value for name, value in losses.items() if 'loss' in name).backward()
     assert all(p.grad is not None for p in model.parameters())
 

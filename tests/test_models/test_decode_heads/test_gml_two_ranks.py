@@ -1,0 +1,160 @@
+"""GML trained by two processes is GML trained by one that sees both batches."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.model import BaseModule, MMDistributedDataParallel
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from lt_mm.structures import ClassCounts
+
+SIZE, IMAGES = 16, 2
+# Labelled rows (of SIZE) of the images of rank 0 and of rank 1, step by step: uneven, then one
+# rank without a labelled pixel, then the other, then both, then uneven the other way round.
+LABELLED_ROWS = [(16, 3), (10, 0), (0, 7), (0, 0), (2, 16)]
+CASES = {
+    'float64': dict(dtype=torch.float64, tolerance=1e-9),
+    'float32': dict(dtype=torch.float32, tolerance=1e-5),
+    'trainable_temperature': dict(
+        dtype=torch.float64, tolerance=1e-9, gml=dict(trainable_temperature=True)
+    ),
+}
+
+
+@MODELS.register_module()
+class OneConvolution(BaseModule):
+    """A backbone without normalisation, whose statistics would differ between ranks."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+    def forward(self, inputs):
+        return (self.layer(inputs).tanh(),)
+
+
+def build(dtype, gml=None, **_):
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    head = dict(
+        type='lt_mm.GMLFCNHead', in_channels=8, in_index=0, channels=8, num_classes=4,
+        num_convs=1, concat_input=False, dropout_ratio=0, norm_cfg=None, align_corners=False,
+        keys_per_class=10**6, gml=dict(size=2048, min_size=512, widths=(8, 6), **(gml or {})),
+    )  # fmt: skip
+    model = MODELS.build(
+        dict(type='EncoderDecoder', backbone=dict(type='OneConvolution'), decode_head=head)
+    )
+    model.init_weights()
+    for part in model.modules():
+        if hasattr(part, 'set_class_counts'):
+            part.set_class_counts(ClassCounts([50, 30, 15, 5]))
+    # In float16 the queue would turn a difference in the last bit into one of 2^-11.
+    return model.to(dtype).train()
+
+
+def batch(step, ranks, dtype):
+    """Inputs and data samples that these ranks see at this step."""
+    inputs, samples = [], []
+    for rank in ranks:
+        generator = torch.Generator().manual_seed(100 * step + rank)
+        inputs.append(torch.randn(IMAGES, 3, SIZE, SIZE, generator=generator).to(dtype))
+        for image in range(IMAGES):
+            labels = torch.randint(4, (1, SIZE, SIZE), generator=generator)
+            labels[:, LABELLED_ROWS[step][rank] :] = 255
+            meta = dict(img_path=f'{step}-{rank}-{image}')
+            samples.append(SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=meta))
+    return torch.cat(inputs), samples
+
+
+def train(case, ranks):
+    """Losses, gradients and queue of every step of a process that sees the batches of ranks."""
+    model = build(**case)
+    wrapped = model
+    if dist.is_initialized():
+        wrapped = MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    history = []
+    for step in range(len(LABELLED_ROWS)):
+        losses = wrapped(*batch(step, ranks, case['dtype']), mode='loss')
+        losses = {name: value for name, value in losses.items() if 'loss' in name}
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        history.append(
+            dict(
+                losses={name: value.detach() for name, value in losses.items()},
+                gradients={name: value.grad.clone() for name, value in model.named_parameters()},
+                queue={k: v.clone() for k, v in model.decode_head.gml.queue.state_dict().items()},
+            )
+        )
+        optimizer.step()
+    return history
+
+
+def worker(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    torch.save({name: train(case, [rank]) for name, case in CASES.items()}, f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def both_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('ranks')
+    mp.spawn(worker, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+@pytest.fixture(params=CASES)
+def runs(request, both_ranks):
+    """Histories of rank 0, of rank 1 and of one process with the joint batch; the tolerance."""
+    case = CASES[request.param]
+    tolerance = dict(rtol=case['tolerance'], atol=case['tolerance'])
+    return *(rank[request.param] for rank in both_ranks), train(case, [0, 1]), tolerance
+
+
+def test_mean_of_the_losses_is_the_joint_loss(runs):
+    first, second, joint, tolerance = runs
+    for step, both in enumerate(zip(first, second, joint, strict=True)):
+        a, b, expected = (record['losses'] for record in both)
+        assert set(a) == set(b) == set(expected) >= {'decode.loss_cls', 'decode.loss_gml'}
+        for name, value in expected.items():
+            assert (value > 0) == any(LABELLED_ROWS[step]), (step, name)
+            torch.testing.assert_close((a[name] + b[name]) / 2, value, **tolerance)
+
+
+def test_averaged_gradients_are_the_joint_gradients(runs):
+    first, second, joint, tolerance = runs
+    for step, both in enumerate(zip(first, second, joint, strict=True)):
+        a, b, expected = (record['gradients'] for record in both)
+        for name, value in expected.items():
+            assert torch.equal(a[name], b[name]), (step, name)
+            assert value.any() == any(LABELLED_ROWS[step]), (step, name)
+            torch.testing.assert_close(a[name], value, **tolerance)
+
+
+def rows_by_class(queue):
+    """Sample and feature of the keys of each class, sorted, for the order of keys is random."""
+    rows = list(zip(queue['ids'].tolist(), queue['features'].tolist(), strict=True))
+    ends = queue['lengths'].cumsum(0)
+    filled = zip(ends - queue['lengths'], queue['filled'], strict=True)
+    return [sorted(rows[start : start + count]) for start, count in filled]
+
+
+def test_queues_are_those_of_one_process(runs):
+    first, second, joint, tolerance = runs
+    for a, b, expected in zip(first, second, joint, strict=True):
+        a, b, expected = a['queue'], b['queue'], expected['queue']
+        for name, value in a.items():
+            assert torch.equal(value, b[name]), name
+        for name in ('lengths', 'positions', 'filled'):
+            assert torch.equal(a[name], expected[name]), name
+        for got, wanted in zip(rows_by_class(a), rows_by_class(expected), strict=True):
+            assert [sample for sample, _ in got] == [sample for sample, _ in wanted]
+            features = (torch.tensor([row for _, row in rows]) for rows in (got, wanted))
+            torch.testing.assert_close(*features, **tolerance)
+    assert int(joint[-1]['queue']['filled'].sum()) > 300
