@@ -59,7 +59,7 @@ def class_log_likelihood(
     device = queries.device
     dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
     temperature = torch.as_tensor(temperature, dtype=dtype, device=device)
-    if temperature.numel() != 1 or not (math.isfinite(temperature) and temperature > 0):
+    if temperature.numel() != 1 or not 0 < float(temperature.detach()) < math.inf:
         raise ValueError(
             f'temperature must be one positive finite number, got {temperature.tolist()}; '
             'the usual range is 0.03 to 0.3.'
