@@ -29,6 +29,12 @@ def logit_adjusted_cross_entropy(
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if log_prior is not None and alpha != 0:
+        if log_prior.shape != logits.shape[1:2]:
+            raise ValueError(
+                f'log_prior has shape {tuple(log_prior.shape)}, but the logits have '
+                f'{logits.shape[1]} classes; use the class counts of the data set that is '
+                'trained on.'
+            )
         shape = (1, -1) + (1,) * (logits.ndim - 2)
         logits = logits + alpha * log_prior.to(logits).reshape(shape)
     if target.is_floating_point():

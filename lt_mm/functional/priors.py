@@ -38,6 +38,7 @@ def check_counts(counts: Tensor | Sequence[float], *, whole: bool = False) -> Te
     faults = [('finite', ~torch.isfinite(counts)), ('zero or more', counts < 0)]
     if whole:
         faults.append(('whole numbers', counts != counts.round()))
+        faults.append(('below 2**63', counts.double() >= 2.0**63))
     for rule, broken in faults:
         if broken.any():
             first = int(broken.nonzero()[0])

@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,6 +44,11 @@ class ClassCounts:
     name: str = ''
 
     def __post_init__(self) -> None:
+        if isinstance(self.counts, Mapping | Set):
+            raise ValueError(
+                f'class counts must be numbers in class order, but got {self.counts!r:.80}: '
+                'give a list'
+            )
         counts = check_counts(self.counts, whole=True).cpu().clone()
         object.__setattr__(self, 'counts', counts)
         if self.unit not in UNITS:
@@ -183,9 +189,11 @@ class ClassCounts:
         if str(name_or_path) in cls.names():
             path = _PACKAGED / f'{name_or_path}.json'
         elif not path.is_file():
+            nearest = get_close_matches(path.stem.lower(), cls.names(), n=1)
+            hint = f' (perhaps {nearest[0]!r})' if nearest else ''
             raise FileNotFoundError(
                 f"class counts '{name_or_path}' are neither packaged nor a file: give a path or "
-                f'one of {", ".join(cls.names())}'
+                f'one of {", ".join(cls.names())}{hint}'
             )
         try:
             return cls._from_json(json.loads(path.read_text(encoding='utf-8')))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
@@ -88,3 +89,33 @@ def test_cross_entropy_of_table_9_is_mmsegs_own_model():
     ours = load('ce_fcn_r50_ade20k')
     init_default_scope('mmseg')
     assert not any(kind.startswith('lt_mm.') for kind in types(ours.model.to_dict()))
+
+
+def checkpoint_bytes(name):
+    """Weights and buffers, and one momentum a parameter, as SGD leaves them in a checkpoint."""
+    cfg = load(name)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    tensors = [*model.state_dict().values(), *model.parameters()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors), model
+
+
+def test_checkpoint_of_the_flagship_is_little_larger_than_without_gml():
+    plain, _ = checkpoint_bytes('ce_fcn_r50_ade20k')
+    ours, model = checkpoint_bytes('gml_fcn_r50_ade20k')
+    assert 0 < ours - plain <= 20e6
+    assert not any('teacher' in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if 'trainable-temperature' in name])
+def test_a_trainable_temperature_is_not_decayed(name):
+    cfg = load(name)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    decays = {
+        id(parameter): group['weight_decay']
+        for group in build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+        for parameter in group['params']
+    }
+    assert decays.pop(id(model.decode_head.gml.log_temperature)) == 0
+    assert all(decay > 0 for decay in decays.values())

@@ -35,7 +35,8 @@ class GMLHeadMixin(CosineHeadMixin):
         loss_decode: mmseg's argument. Defaults to a ``LogitAdjustedLoss``.
 
     Raises:
-        ValueError: if the head is binary with a single output channel.
+        ValueError: if the head is binary with a single output channel, or ``keys_per_class`` is
+            below 1.
 
     Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8.
     """
@@ -55,6 +56,11 @@ class GMLHeadMixin(CosineHeadMixin):
             raise ValueError(
                 f'{type(self).__name__} has out_channels={self.out_channels} for '
                 f'{self.num_classes} classes; GML needs one output channel a class.'
+            )
+        if keys_per_class < 1:
+            raise ValueError(
+                f'keys_per_class of {type(self).__name__} is {keys_per_class}, but it must be at '
+                'least 1; the default is 16.'
             )
         self.keys_per_class = keys_per_class
         self.gml = GMLLoss(self.num_classes, self.channels, **{'alpha': alpha, **(gml or {})})

@@ -1,7 +1,7 @@
 """Class-wise first-in first-out memory of features, identical on every rank."""
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_gather, get_world_size
@@ -57,9 +57,10 @@ class ClassQueue(nn.Module):
         super().__init__()
         self.size = size
         self.min_size = min_size
+        lengths = queue_lengths([1] * num_classes, size, min_size)
         self.register_buffer('features', torch.zeros(size, dim, dtype=dtype))
         self.register_buffer('ids', torch.full((size,), -1, dtype=torch.int64))
-        self.register_buffer('lengths', queue_lengths([1] * num_classes, size, min_size))
+        self.register_buffer('lengths', lengths)
         self.register_buffer('positions', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('filled', torch.zeros(num_classes, dtype=torch.int64))
 
@@ -92,10 +93,16 @@ class ClassQueue(nn.Module):
             ids: (M,) integers, the sample each feature comes from; -1 when not given.
 
         Raises:
-            ValueError: if a label is not a class.
+            ValueError: if a label is not a class, or the features are not (M, dim).
         """
+        if features.shape != (len(labels), self.features.shape[1]):
+            raise ValueError(
+                f'features of shape {tuple(features.shape)} with {len(labels)} labels reached the '
+                f'class queue, which takes (M, {self.features.shape[1]}) with M labels; set '
+                'key_channels to the width of the features.'
+            )
         labels = labels.to(self.lengths)
-        check_labels(labels, len(self.lengths), 'the class queue')
+        check_labels(labels, len(self.lengths), 'the class queue', ignore_index=None)
         ids = torch.full_like(labels, -1) if ids is None else ids.to(self.ids)
         range_ = torch.finfo(self.features.dtype)
         features = features.detach().to(self.features).clamp(range_.min, range_.max)
@@ -120,6 +127,15 @@ class ClassQueue(nn.Module):
         slots = torch.arange(self.size, device=classes.device)
         written = slots - self._starts()[classes] < self.filled[classes]
         return Keys(self.features[written], self.filled, self.ids[written])
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # A loader that is not strict leaves out features of another shape; it must not take
+        # their fill levels then.
+        loaded = state_dict.get(f'{prefix}features')
+        if loaded is not None and loaded.shape != self.features.shape:
+            for name in ('ids', 'lengths', 'positions', 'filled'):
+                state_dict.pop(f'{prefix}{name}', None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _starts(self) -> Tensor:
         """(C,) the first slot of each class."""

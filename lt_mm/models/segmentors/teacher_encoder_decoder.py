@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import torch
+from mmengine.model import ImgDataPreprocessor
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.utils import SampleList
 from torch import Tensor
@@ -73,13 +73,28 @@ class TeacherEncoderDecoder(EncoderDecoder):
 
     def _check_preprocessing(self, teacher: FrozenTeacher) -> None:
         ours, theirs = self.data_preprocessor, teacher.model.data_preprocessor
-        for name in ('mean', 'std'):
-            mine, other = getattr(ours, name, None), getattr(theirs, name, None)
-            if mine is None or other is None:
-                continue
-            if not torch.equal(mine.cpu(), other.cpu()):
+        # A teacher whose config names no preprocessor says nothing about its images.
+        if not (isinstance(ours, ImgDataPreprocessor) and isinstance(theirs, ImgDataPreprocessor)):
+            return
+        for name, mine, other in zip(
+            ('mean', 'std', 'swapping of red and blue'),
+            _normalisation(ours),
+            _normalisation(theirs),
+            strict=True,
+        ):
+            if mine != other:
                 raise ValueError(
-                    f'{name} of the data_preprocessor is {mine.flatten().tolist()} for the '
-                    f'student and {other.flatten().tolist()} for the teacher; they share the '
-                    'batch, so use the same.'
+                    f'{name} of the data_preprocessor is {mine} for the student and {other} for '
+                    'the teacher; they share the batch, so use the same.'
                 )
+
+
+def _normalisation(preprocessor: ImgDataPreprocessor) -> tuple[list | None, list | None, bool]:
+    """Mean, standard deviation and whether the channel order is reversed."""
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    return (
+        None if mean is None else mean.flatten().tolist(),
+        None if std is None else std.flatten().tolist(),
+        # mmengine keeps this one, on which mmseg's own subclass builds, under no public name.
+        preprocessor._channel_conversion,
+    )

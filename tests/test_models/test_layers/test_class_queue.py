@@ -126,3 +126,11 @@ def test_too_small_and_wrong_number_of_classes():
         ClassQueue(3, 1, 5, 2)
     with pytest.raises(ValueError, match='4 classes but the class queue has 3'):
         make_queue().set_class_counts(ClassCounts([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize('shape', [(3, 1), (2, 4), (3, 5), (3,)])
+def test_features_of_another_shape_are_refused(shape):
+    queue = ClassQueue(2, 4, 8, 1)
+    with pytest.raises(ValueError, match=r'takes \(M, 4\) with M labels'):
+        queue.enqueue(torch.ones(shape), torch.tensor([0, 1, 1]))
+    assert not queue.filled.any()

@@ -126,7 +126,7 @@ def test_inference_needs_no_teacher_file():
 
 
 def test_missing_checkpoint_is_found_when_training_starts():
-    with pytest.raises(FileNotFoundError, match="teacher checkpoint 'nowhere.pth' does not exist"):
+    with pytest.raises(FileNotFoundError, match="checkpoint 'nowhere.pth' does not exist"):
         student('nowhere.pth').init_weights()
 
 
