@@ -6,16 +6,14 @@ With other ``--methods`` and several ``--seeds`` it is the benchmark behind the 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
-import torch
 from mmengine.config import DictAction
 from rich.console import Console
 
+from lt_mm.engine.environment import describe_environment
 from lt_mm.engine.experiments import ROOT, Experiment, Result, run_all
 from lt_mm.visualization.demo_report import draw_per_class, draw_predictions, summary_table
 
@@ -31,6 +29,8 @@ METHODS = {
         'GML without teacher, α = 1', 'configs/gml_fcn_r18_digits_no-teacher_alpha1.py', None),
     'gml': ('GML, α = 0.2', 'configs/gml_fcn_r18_digits.py', 'ce'),
     'gml-alpha1': ('GML, α = 1', 'configs/gml_fcn_r18_digits_alpha1.py', 'ce'),
+    'gml-trainable-temperature': (
+        'GML, α = 1, τ_g learnt', 'configs/gml_fcn_r18_digits_trainable-temperature.py', 'ce'),
 }  # fmt: skip
 
 
@@ -101,10 +101,7 @@ def count_classes(folder: Path, options: list[str]) -> None:
 
 def write_json(path: Path, results: list[Result], labels: dict[str, str], jobs: int) -> None:
     """Keep the results with what they were measured on."""
-    environment = dict(
-        date=date.today().isoformat(), processor=platform.processor() or platform.machine(),
-        cores=os.cpu_count(), jobs=jobs, python=platform.python_version(),
-        torch=torch.__version__)  # fmt: skip
+    environment = dict(**describe_environment(), jobs=jobs)
     runs = [result.__dict__ for result in results]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run test.py in GPUS processes, one per GPU of this machine.
+# Run test.py in GPUS processes, one per GPU of this machine; without GPUs they share its CPU.
 # Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT. PYTHON names the interpreter.
 set -euo pipefail
 

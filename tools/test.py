@@ -8,6 +8,7 @@ from mmengine.registry import METRICS, RUNNERS
 
 from lt_mm.engine.command_line import add_common_arguments, load_config, stop
 from lt_mm.engine.dataset_check import check_dataset_paths, walk_datasets
+from lt_mm.engine.distributed import prepare_distributed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -149,6 +150,7 @@ def main() -> None:
         average_over_views(cfg)
     if args.out:
         keep_predictions(cfg, args.out)
+    prepare_distributed(cfg)
     RUNNERS.build(cfg).test()
 
 

@@ -9,6 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from lt_mm.engine.command_line import add_common_arguments, has_accelerator, load_config, stop
 from lt_mm.engine.dataset_check import check_dataset_paths
+from lt_mm.engine.distributed import prepare_distributed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,6 +102,7 @@ def main() -> None:
         check_dataset_paths(cfg, ('train_dataloader', 'val_dataloader'))
     except FileNotFoundError as error:
         stop(str(error))
+    prepare_distributed(cfg)
     RUNNERS.build(cfg).train()
 
 

@@ -79,20 +79,23 @@ def gradients(
     grad_keys = torch.zeros_like(keys) if needed[1] else None
     grad_temperature = torch.zeros_like(temperature) if needed[2] else None
     for rows in _blocks(queries, keys):
-        similarities = _similarities(inputs, rows)
-        weights = similarities.clone() if needed[2] else similarities
-        weights.sub_(log_sums[:, rows][inputs.classes]).exp_()
-        weights.mul_(grad[:, rows][inputs.classes])
+        log_weights = _similarities(inputs, rows, minus=log_sums)
+        weights = log_weights.exp() if needed[2] else log_weights.exp_()
+        weights.mul_(grad[:, rows].index_select(0, inputs.classes))
         if needed[0]:
             grad_queries[rows] = (weights.T @ keys).div_(temperature)
         if needed[1]:
             grad_keys.addmm_(weights, queries[rows])
         if needed[2]:
-            # A masked pair has weight 0 and similarity -inf.
-            similarities.masked_fill_(weights == 0, 0.0)
-            grad_temperature -= torch.vdot(weights.flatten(), similarities.flatten()) / temperature
+            # Where no key may be used, the weight is 0 and its logarithm -inf.
+            log_weights.masked_fill_(weights == 0, 0.0)
+            grad_temperature -= torch.vdot(weights.flatten(), log_weights.flatten())
     if needed[1]:
         grad_keys.div_(temperature)
+    if needed[2]:
+        # What was taken off the similarities above, of which each class's weights sum to grad.
+        grad_temperature -= (grad * log_sums.masked_fill(log_sums == math.inf, 0.0)).sum()
+        grad_temperature /= temperature
     return grad_queries, grad_keys, grad_temperature
 
 
@@ -107,13 +110,22 @@ def log_sum_exp_by_class(rows: Tensor, classes: Tensor, lengths: Tensor) -> Tens
     peaks = torch.segment_reduce(rows, 'max', lengths=lengths, axis=0, initial=-math.inf)
     # A class without a usable key would give -inf - -inf.
     peaks.masked_fill_(peaks == -math.inf, 0.0)
-    sums = torch.zeros_like(peaks).index_add_(0, classes, rows.sub_(peaks[classes]).exp_())
+    shifted = rows.sub_(peaks.index_select(0, classes)).exp_()
+    sums = torch.zeros_like(peaks).index_add_(0, classes, shifted)
     return sums.log_().add_(peaks)
 
 
-def _similarities(inputs: MixtureInputs, rows: slice) -> Tensor:
-    """(K, n) scaled similarities, -inf where a key may not be used."""
-    similarities = inputs.keys @ (inputs.queries[rows] / inputs.temperature).T
+def _similarities(inputs: MixtureInputs, rows: slice, minus: Tensor | None = None) -> Tensor:
+    """(K, n) scaled similarities, -inf where a key may not be used.
+
+    ``minus`` (C, N) is taken off them, for each key that of its class.
+    """
+    queries = (inputs.queries[rows] / inputs.temperature).T
+    if minus is None:
+        similarities = inputs.keys @ queries
+    else:
+        similarities = minus[:, rows].neg().index_select(0, inputs.classes)
+        similarities.addmm_(inputs.keys, queries)
     mask = inputs.mask(rows)
     return similarities if mask is None else similarities.masked_fill_(~mask, -math.inf)
 

@@ -149,8 +149,8 @@ def test_memory_does_not_grow_with_queries_times_keys(monkeypatch):
     similarities = mixture_torch._similarities
     monkeypatch.setitem(mixture_torch._BLOCK_ELEMENTS, 'cpu', 1000)
 
-    def spy(*args):
-        block = similarities(*args)
+    def spy(*args, **kwargs):
+        block = similarities(*args, **kwargs)
         largest.append(block.numel())
         return block
 

@@ -113,8 +113,10 @@ class GMLHeadMixin(CosineHeadMixin):
     def _labelled_rows(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, labels and image indices of all pixels of the map that are labelled."""
         small = resize(labels.float(), size=features.shape[2:], mode='nearest')[:, 0].long()
-        images, ys, xs = torch.nonzero(small != self.ignore_index, as_tuple=True)
-        return features.permute(0, 2, 3, 1)[images, ys, xs], small[images, ys, xs], images
+        pixels = (small != self.ignore_index).flatten().nonzero()[:, 0]
+        # index_select copies whole rows, which indexing does not.
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, pixels)
+        return rows, small.flatten()[pixels], pixels // small[0].numel()
 
     def _check_finite(self, features: Tensor, name: str) -> None:
         if not features.detach().isfinite().all():
