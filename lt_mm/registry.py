@@ -8,6 +8,7 @@ in a component is reported as what it is and not as a missing registry key.
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
@@ -17,3 +18,9 @@ DATASETS = Registry(
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lt_mm', locations=['lt_mm.engine.hooks'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lt_mm', locations=['lt_mm.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='lt_mm', locations=['lt_mm.models'])
+MODEL_WRAPPERS = Registry(
+    'model_wrapper',
+    parent=MMENGINE_MODEL_WRAPPERS,
+    scope='lt_mm',
+    locations=['lt_mm.engine.distributed'],
+)

@@ -1,0 +1,140 @@
+"""Several processes on machines without an accelerator, where mmengine expects CUDA."""
+
+import atexit
+import logging
+import os
+import subprocess
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_reduce_params, is_distributed
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from lt_mm.engine.command_line import has_accelerator, stop
+from lt_mm.registry import MODEL_WRAPPERS
+
+# Where each launcher tells a process its global rank, the number of processes, its local rank.
+_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper for a model that is not on an accelerator.
+
+    ``SyncBatchNorm``, which runs on accelerators only, is reverted to ``BatchNorm``: a batch is
+    normalised by the statistics of the process's own share. The running statistics are averaged
+    over the processes at every step, so that all validate the model that is saved.
+
+    Args:
+        module (nn.Module): The model; its ``SyncBatchNorm`` layers are replaced.
+        device_ids (Any): Ignored, because the Runner hands every wrapper its local rank.
+        broadcast_buffers (bool): See ``DistributedDataParallel``. Defaults to False: buffers of
+            lt_mm are the same in all processes anyway.
+        **kwargs: Those of ``MMDistributedDataParallel``.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device_ids: Any = None,
+        broadcast_buffers: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        print_log(
+            'Distributed training without an accelerator: SyncBatchNorm layers are reverted to '
+            'BatchNorm layers if they are used, so batch statistics are those of each process.',
+            logger='current',
+            level=logging.WARNING,
+        )
+        super().__init__(
+            module=revert_sync_batchnorm(module),
+            device_ids=None,
+            broadcast_buffers=broadcast_buffers,
+            **kwargs,
+        )
+
+    def train_step(
+        self, data: dict | tuple | list, optim_wrapper: OptimWrapper
+    ) -> dict[str, Tensor]:
+        """Train on one batch, then average the running statistics over the processes."""
+        log_vars = super().train_step(data, optim_wrapper)
+        statistics = [
+            buffer
+            for part in self.module.modules()
+            if part.training
+            for name, buffer in part.named_buffers(recurse=False)
+            if name in ('running_mean', 'running_var')
+        ]
+        all_reduce_params(statistics, op='mean')
+        return log_vars
+
+
+def prepare_distributed(cfg: Config) -> None:
+    """Make a Runner of ``cfg`` work in several processes when there is no accelerator.
+
+    The process group is started with gloo, which the Runner then leaves alone, and the model
+    gets :class:`CPUDistributedDataParallel`, unless the config names a wrapper of another kind
+    than mmengine's default. ``env_cfg.dist_cfg.timeout`` (seconds) is respected. Nothing happens
+    without a launcher or with an accelerator: there mmengine does it all.
+
+    Args:
+        cfg (Config): With ``launcher`` set; changed in place.
+
+    Raises:
+        SystemExit: If the launcher left out what it should have told this process.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or has_accelerator():
+        return
+    if not is_distributed():
+        _read_environment(launcher)
+        seconds = (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
+        timeout = None if seconds is None else timedelta(seconds=seconds)
+        torch.distributed.init_process_group('gloo', timeout=timeout)
+        # A thread of gloo that still holds tensors of the last message when Python shuts down
+        # aborts the process; it cannot be joined, because DDP keeps the group alive.
+        atexit.register(time.sleep, 0.5)
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    if wrapper.setdefault('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+        wrapper['type'] = 'lt_mm.CPUDistributedDataParallel'
+        wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+        cfg.model_wrapper_cfg = wrapper
+
+
+def _read_environment(launcher: str) -> None:
+    """Set the variables that torch reads from those that the launcher sets."""
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_slurm_host()
+    needed = (*_VARIABLES[launcher], 'MASTER_ADDR')
+    missing = [name for name in needed if name not in os.environ]
+    if missing:
+        stop(
+            f'--launcher {launcher} needs {", ".join(missing)} in the environment, which the '
+            'launcher did not set: start with tools/dist_*.sh or tools/slurm_*.sh, or leave '
+            '--launcher out for a single process.'
+        )
+    for name, source in zip(_VARIABLES['pytorch'], _VARIABLES[launcher], strict=True):
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+
+
+def _first_slurm_host() -> str:
+    """The first host of the Slurm job, which runs rank 0."""
+    command = ['scontrol', 'show', 'hostnames']
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError) as error:
+        stop(
+            f'The first host of this Slurm job is unknown, because `{" ".join(command)}` failed '
+            f'({error}): set MASTER_ADDR to the host of rank 0.'
+        )
