@@ -1,44 +1,27 @@
 """mmseg's IoU metric, with the means over head, body and tail classes beside it."""
 
-import csv
 import inspect
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
+from lt_mm.evaluation.per_class import (
+    class_rows,
+    group_means,
+    log,
+    log_left_out,
+    training_counts,
+    write_csv,
+)
 from lt_mm.registry import METRICS
 from lt_mm.structures import ClassCounts
 
 COLUMNS = ('class', 'group', 'count', 'iou', 'acc', 'label_pixels', 'pred_pixels')
-
-
-def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, float]:
-    """Average per-class numbers over groups of classes.
-
-    Args:
-        values (np.ndarray): A number per class, (C,); NaN where a class was not evaluated.
-        groups (Mapping[str, Tensor]): Group name to the int64 indices of its classes, such as
-            `ClassCounts.groups` returns.
-
-    Returns:
-        dict[str, float]: Group name to the mean over its classes that have a number. A group
-        without any such class is left out.
-    """
-    means = {}
-    for name, classes in groups.items():
-        evaluated = values[classes.numpy()]
-        evaluated = evaluated[~np.isnan(evaluated)]
-        if evaluated.size:
-            means[name] = float(evaluated.mean())
-    return means
 
 
 @METRICS.register_module()
@@ -49,10 +32,10 @@ class LongTailIoUMetric(IoUMetric):
     stand head_IoU, head_Acc, body_IoU, body_Acc, tail_IoU and tail_Acc. Areas behind the group
     numbers are summed in float64, as float32 sums are inexact above 2**24 pixels.
 
-    Classes without a labelled pixel are named in the log. Such a class has no accuracy, and no IoU
-    either unless it was predicted somewhere (its IoU is 0 then, as in mmseg). Numbers that a class
-    does not have are left out of the group means, whatever ``nan_to_num`` is; a group without
-    any is left out of the result.
+    Classes without a labelled pixel are named in the log, thirty at most. Such a class has no
+    accuracy, and no IoU either unless it was predicted somewhere (its IoU is 0 then, as in mmseg).
+    Numbers that a class does not have are left out of the group means, whatever ``nan_to_num`` is;
+    a group without any is left out of the result.
 
     ``CheckpointHook(save_best='tail_Acc')`` works as it is; ``save_best='tail_IoU'`` needs
     ``rule='greater'``, as mmengine cannot tell from the name that more is better.
@@ -123,30 +106,22 @@ class LongTailIoUMetric(IoUMetric):
         percent = {what: per_class[what] * 100 for what in ('IoU', 'Acc')}
         names = self.dataset_meta['classes']
         absent = [name for name, pixels in zip(names, label, strict=True) if pixels == 0]
-        if absent:
-            self._log(f'absent from the evaluation: {", ".join(absent)}')
 
-        counts = self._counts(len(names))
+        counts = training_counts(
+            self.class_counts, self.dataset_meta, len(names), 'pixels', 'LongTailIoUMetric'
+        )
         groups = self._groups(counts, len(names))
         means = {what: group_means(values, groups) for what, values in percent.items()}
         wanted = [(group, what) for group in groups for what in percent]
         missing = [f'{group}_{what}' for group, what in wanted if group not in means[what]]
-        if missing:
-            self._log(f'no class to average, left out: {", ".join(missing)}')
+        log_left_out(absent, missing)
         for group, what in wanted:
             if group in means[what]:
                 metrics[f'{group}_{what}'] = round(means[what][group], 2)
         if self.output_csv is not None:
-            self._write_csv(self.output_csv, names, groups, counts, percent, label, pred)
+            rows = class_rows(names, groups, counts, list(percent.values()), (label, pred))
+            write_csv(self.output_csv, COLUMNS, rows)
         return metrics
-
-    def _counts(self, num_classes: int) -> ClassCounts | None:
-        counts = self.class_counts
-        if counts is None and self.dataset_meta.get('class_counts') is not None:
-            counts = ClassCounts.of(self.dataset_meta['class_counts'], 'pixels')
-        if counts is not None:
-            counts.validate(num_classes, 'the data set evaluated by LongTailIoUMetric')
-        return counts
 
     def _groups(self, counts: ClassCounts | None, num_classes: int) -> dict[str, Tensor]:
         if self.group_by == 'index':
@@ -156,37 +131,9 @@ class LongTailIoUMetric(IoUMetric):
             return counts.groups(self.group_sizes, self.group_by)
         if not self._warned:
             self._warned = True
-            self._log(
+            log(
                 'LongTailIoUMetric knows no class counts and leaves head, body and tail out: give '
                 "it class_counts, add the hook lt_mm.ClassCountsHook, or set group_by='index'.",
                 logging.WARNING,
             )
         return {}
-
-    @staticmethod
-    def _log(message: str, level: int = logging.INFO) -> None:
-        print_log(message, logger='current', level=level)
-
-    @staticmethod
-    def _write_csv(
-        path: str | os.PathLike,
-        names: Sequence[str],
-        groups: Mapping[str, Tensor],
-        counts: ClassCounts | None,
-        percent: Mapping[str, np.ndarray],
-        label: Tensor,
-        pred: Tensor,
-    ) -> None:
-        group_of = {c: group for group, classes in groups.items() for c in classes.tolist()}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'w', newline='', encoding='utf-8') as file:
-            rows = csv.writer(file)
-            rows.writerow(COLUMNS)
-            for c, name in enumerate(names):
-                iou, acc = (
-                    '' if np.isnan(percent[what][c]) else f'{percent[what][c]:.4f}'
-                    for what in ('IoU', 'Acc')
-                )
-                count = '' if counts is None else int(counts.counts[c])
-                pixels = int(label[c]), int(pred[c])
-                rows.writerow((name, group_of.get(c, ''), count, iou, acc, *pixels))

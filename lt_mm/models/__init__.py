@@ -1,5 +1,10 @@
 """Registered model components."""
 
+from importlib.util import find_spec
+
 from .decode_heads import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .segmentors import *  # noqa: F403
+
+if find_spec('mmpretrain') is not None:
+    from .backbones import *  # noqa: F403

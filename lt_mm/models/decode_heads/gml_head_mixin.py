@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor

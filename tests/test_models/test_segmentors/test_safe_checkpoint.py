@@ -152,7 +152,9 @@ def test_file_without_weights_is_named(tmp_path, content):
 
 
 def test_missing_file_and_unknown_address():
-    with pytest.raises(FileNotFoundError, match="'nowhere.pth' does not exist; pass the path or URL"):
+    with pytest.raises(
+        FileNotFoundError, match="'nowhere.pth' does not exist; pass the path or URL"
+    ):
         load_weights('nowhere.pth')
     with pytest.raises(ValueError, match="'torchvision://a' is an address of a kind"):
         load_weights('torchvision://a')
