@@ -1,6 +1,9 @@
 # What the ADE20K experiments share: packaged pixel counts, the published class groups, and the
 # settings of section 4.8 of the GML paper.
-custom_hooks = [dict(type='lt_mm.ClassCountsHook', class_counts='ade20k_pixels')]
+custom_hooks = [
+    dict(type='lt_mm.ClassCountsHook', class_counts='ade20k_pixels'),
+    dict(type='lt_mm.RandomStateHook'),
+]
 long_tail_evaluator = dict(
     type='lt_mm.LongTailIoUMetric',
     iou_metrics=['mIoU'],

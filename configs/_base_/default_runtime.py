@@ -15,4 +15,7 @@ log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None
 resume = False
-custom_hooks = [dict(type='lt_mm.ClassCountsHook')]
+custom_hooks = [
+    dict(type='lt_mm.ClassCountsHook'),
+    dict(type='lt_mm.RandomStateHook'),
+]

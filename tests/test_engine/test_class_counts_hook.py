@@ -1,3 +1,4 @@
+import copy
 import logging
 import shutil
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
@@ -106,7 +108,9 @@ def maps(folder):
     )
 
 
-def make_runner(folder, dataset, hook, model=None, work_dir='run', by_epoch=False, **kwargs):
+def make_runner(
+    folder, dataset, hook, model=None, work_dir='run', by_epoch=False, more_hooks=(), **kwargs
+):
     def loader(data):
         return dict(
             dataset=data,
@@ -131,7 +135,7 @@ def make_runner(folder, dataset, hook, model=None, work_dir='run', by_epoch=Fals
         train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2)),
-        custom_hooks=[hook],
+        custom_hooks=[hook, *more_hooks],
         experiment_name=f'{folder.name}_{work_dir}_{id(hook)}',
         log_level='WARNING',
         **stages,
@@ -180,7 +184,7 @@ def test_other_ranks_take_what_rank_0_counted(folder, monkeypatch):
     runner = make_runner(folder, maps(folder), ClassCountsHook())
     shutil.rmtree(folder / 'ann')
     runner.train()
-    assert runner.model.counter.received == [sent]
+    assert runner.model.counter.received == [sent, sent]
 
 
 def test_labels_are_counted_and_not_cached(folder):
@@ -332,6 +336,22 @@ def test_a_model_that_takes_no_counts_is_warned_about(folder, caplog):
 def test_counts_come_before_other_hooks():
     hook = HOOKS.build(dict(type='ClassCountsHook', class_counts=[1, 2]))
     assert hook.priority == 'VERY_HIGH'
+
+
+def test_a_copy_made_before_the_run_has_the_counts(folder):
+    """As mmengine's EMAHook makes one, whose buffers it then copies pair by pair."""
+    copies = []
+
+    class Copier(Hook):
+        def before_run(self, runner):
+            copies.append(copy.deepcopy(runner.model))
+
+    for start in ('test', 'train'):
+        runner = make_runner(
+            folder, maps(folder), ClassCountsHook(), work_dir=start, more_hooks=[Copier()]
+        )
+        getattr(runner, start)()
+    assert [model.counter.counts.tolist() for model in copies] == [[0, 0, 0], PIXELS]
 
 
 def test_invalid_arguments_are_refused_at_once():

@@ -8,7 +8,9 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
 from lt_mm.registry import HOOKS
@@ -19,9 +21,11 @@ from lt_mm.structures import ClassCounts
 class ClassCountsHook(Hook):
     """Hand the class counts of the training set to whoever has ``set_class_counts``.
 
-    In ``before_train``, which comes after a checkpoint was loaded or resumed, every module of the
-    model (losses, heads, queues) with a method ``set_class_counts(class_counts)`` gets them.
-    Modules keep them in buffers, so a test finds them in the checkpoint and nothing is set there.
+    Every module of the model (losses, heads, queues) with a method
+    ``set_class_counts(class_counts)`` gets them, twice in a training: in ``before_run``, so that
+    the copy of the model that mmengine's ``EMAHook`` makes there has buffers of the same shapes,
+    and in ``before_train``, after a checkpoint was loaded or resumed. Modules keep them in buffers,
+    so a test finds them in the checkpoint and nothing is set there.
 
     Metrics find the numbers as ``dataset_meta['class_counts']`` unless the data set puts some
     there itself. Checkpoints carry the numbers in ``meta['class_counts']``, so that a test knows
@@ -51,6 +55,7 @@ class ClassCountsHook(Hook):
         self.unit = unit
         self.class_counts = class_counts
         self._numbers: list[int] | None = None
+        self._resolved: ClassCounts | None = None
         if class_counts is not None:
             counts = ClassCounts.of(class_counts, unit=unit or 'images')
             if unit not in (None, counts.unit):
@@ -60,8 +65,23 @@ class ClassCountsHook(Hook):
                 )
             self._numbers = counts.counts.tolist()
 
+    def before_run(self, runner: Runner) -> None:
+        """Resolve the counts and set them, if this is a training, before the model is copied.
+
+        Args:
+            runner (Runner): The runner of the process.
+
+        Raises:
+            ValueError: If a module does not accept the counts, naming the module.
+        """
+        # Runner.test and Runner.val leave the optimizer wrapper unbuilt.
+        if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
+            return
+        self._resolved = self._resolve(runner)
+        self._set(runner)
+
     def before_train(self, runner: Runner) -> None:
-        """Resolve the counts and set them on the modules of the model.
+        """Set the counts again on the modules of the model, which a checkpoint may have changed.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -69,23 +89,28 @@ class ClassCountsHook(Hook):
         Raises:
             ValueError: If a module does not accept the counts, naming the module.
         """
-        counts = self._resolve(runner)
-        self._numbers = counts.counts.tolist()
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        takers = [(path, m) for path, m in model.named_modules() if hasattr(m, 'set_class_counts')]
-        if not takers:
+        if self._resolved is None:
+            self._resolved = self._resolve(runner)
+        self._numbers = self._resolved.counts.tolist()
+        if not self._set(runner):
             runner.logger.warning(
-                f'ClassCountsHook leaves {type(model).__name__} as it is, because none of its '
-                'modules has set_class_counts: only metrics get the class counts'
+                f'ClassCountsHook leaves {type(_plain(runner.model)).__name__} as it is, because '
+                'none of its modules has set_class_counts: only metrics get the class counts'
             )
+
+    def _set(self, runner: Runner) -> bool:
+        """Whether a module took the counts."""
+        modules = _plain(runner.model).named_modules()
+        takers = [(path, m) for path, m in modules if hasattr(m, 'set_class_counts')]
         for path, module in takers:
             try:
-                module.set_class_counts(counts)
+                module.set_class_counts(self._resolved)
             except (ValueError, RuntimeError) as error:
                 raise ValueError(
                     f"'{path or 'the model'}' ({type(module).__name__}) does not accept the class "
                     f'counts: {error}'
                 ) from error
+        return bool(takers)
 
     def before_val(self, runner: Runner) -> None:
         """Show the counts to the metrics of the validation."""
@@ -148,3 +173,7 @@ class ClassCountsHook(Hook):
                 f'{", ".join(countable)}, or give class_counts'
             )
         return unit
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -61,8 +61,12 @@ class ClassCountsBuffer(nn.Module):
         return self.log_prior
 
     def _store(self, counts: Tensor) -> None:
-        self.counts = counts.clone()
-        self.log_prior = log_prior(counts)
+        if counts.shape != self.counts.shape:
+            self.counts = torch.empty_like(counts)
+            self.log_prior = self.log_prior.new_empty(counts.shape)
+        # In place: wrappers and averaged copies of a model hold on to its buffers.
+        self.counts.copy_(counts)
+        self.log_prior.copy_(log_prior(counts))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # The buffer is empty until counts are known, so a plain load would report a size

@@ -1,0 +1,188 @@
+"""Keep the states of all random generators in checkpoints, so that resuming changes nothing."""
+
+import random
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
+
+from lt_mm.engine.worker_seeding import WorkerSeeding
+from lt_mm.registry import HOOKS
+
+_KEY = 'random_states'
+
+
+@HOOKS.register_module()
+class RandomStateHook(Hook):
+    """Make a resumed training draw the random numbers an uninterrupted one would have drawn.
+
+    mmengine resumes the weights, the optimizer, the schedulers and the number of the iteration.
+    This hook adds, for every rank, the states of Python's ``random``, numpy, torch and the CUDA
+    device of the process, and the seed of the sampler, which mmengine draws anew when
+    ``randomness.seed`` is not given. They are in ``checkpoint['random_states']``, one dict a rank
+    in types that ``torch.load(weights_only=True)`` accepts, and are put back just before the first
+    batch after a resume is drawn. ``load_from`` alone puts nothing back.
+
+    To that end, training is made independent of what may differ between the two runs:
+
+    - validation leaves the random states as it found them, since a resumed run does not repeat
+      the one that follows the checkpoint;
+    - worker processes of the data loader are seeded for every batch, from the seed of the run,
+      the rank and the number of the batch, see :class:`WorkerSeeding`;
+    - starting the data loader takes no number from torch's generator.
+
+    With that, a resumed run on a CPU equals an uninterrupted one bit for bit. What limits it:
+
+    - CUDA kernels that sum in varying order: ``randomness=dict(deterministic=True)``;
+    - a checkpoint within an epoch of an epoch-based loop (mmengine begins the epoch anew), or
+      between two optimizer steps of accumulated gradients (mmengine warns);
+    - an iteration-based loop with workers and a sampler that ends or has no ``skip``: use
+      mmengine's ``InfiniteSampler``;
+    - OpenMMLab's mmengine 0.10.7 with workers in an iteration-based loop: they start before any
+      hook, so ``randomness.seed`` must be given, and batches are skipped by loading them.
+
+    A checkpoint without the states is resumed as mmengine does; so is, with a warning, one of
+    another number of ranks.
+    """
+
+    # After the hooks that draw random numbers themselves.
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self._loaded: list[dict] | None = None
+        self._of_all_ranks: list[dict] | None = None
+        self._before_validation: dict | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Have every rank give its states whenever a checkpoint is saved.
+
+        Args:
+            runner (Runner): The runner of the training process. All its ranks have to call its
+                ``save_checkpoint``, as mmengine's ``CheckpointHook`` does.
+        """
+        save = runner.save_checkpoint
+
+        @wraps(save)
+        def gather_and_save(*args: Any, **kwargs: Any) -> None:
+            self._of_all_ranks = all_gather_object(self._state(runner))
+            save(*args, **kwargs)
+
+        # Ranks but the first get no further than this method: they see no before_save_checkpoint.
+        runner.save_checkpoint = gather_and_save
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the states of all ranks."""
+        checkpoint[_KEY] = self._of_all_ranks
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the states until training begins."""
+        self._loaded = checkpoint.get(_KEY)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Prepare the data loader; in the first epoch after a resume, put the states back."""
+        loader = runner.train_dataloader
+        # From where a data loader draws the base of its workers' seeds, each time it starts.
+        loader.generator = torch.Generator()
+        if loader.num_workers > 0:
+            WorkerSeeding(loader, runner.seed, _first_batches(runner.train_loop))
+        loaded, self._loaded = self._loaded, None
+        # Without a finished iteration, the checkpoint was loaded and not resumed.
+        if loaded is None or runner.iter == 0:
+            return
+        if len(loaded) != runner.world_size:
+            runner.logger.warning(
+                f'The checkpoint holds the random states of {len(loaded)} ranks and training goes '
+                f'on with {runner.world_size}: random numbers will not be those of an '
+                'uninterrupted run.'
+            )
+            return
+        state = loaded[get_rank()]
+        if state['sampler_seed'] is not None:
+            _sampler(loader).seed = state['sampler_seed']
+        if hasattr(runner.train_loop, 'dataloader_iterator'):
+            _RestoringIterator(runner.train_loop, lambda: _set_states(state))
+        else:
+            _set_states(state)
+
+    def before_val(self, runner: Runner) -> None:
+        """Remember the states that training goes on with."""
+        self._before_validation = _get_states()
+
+    def after_val(self, runner: Runner) -> None:
+        """Put them back."""
+        _set_states(self._before_validation)
+        self._before_validation = None
+
+    def _state(self, runner: Runner) -> dict:
+        # With save_best, checkpoints are also saved while validating.
+        state = dict(self._before_validation or _get_states())
+        seed = getattr(_sampler(runner.train_dataloader), 'seed', None)
+        return {**state, 'sampler_seed': None if seed is None else int(seed)}
+
+
+class _RestoringIterator:
+    """Stand in for the batches of an iteration-based loop until those to skip are skipped."""
+
+    def __init__(self, loop: BaseLoop, restore: Callable[[], None]) -> None:
+        self.loop = loop
+        self.restore = restore
+        self.batches = loop.dataloader_iterator
+        # OpenMMLab's mmengine 0.10.7 has no skip_iter: it draws the batches to skip.
+        self.drawn_to_skip = 0 if hasattr(self.batches, 'skip_iter') else loop.iter
+        loop.dataloader_iterator = self
+
+    def skip_iter(self, num_iters: int) -> None:
+        self.batches.skip_iter(num_iters)
+
+    def __next__(self) -> Any:
+        if self.drawn_to_skip > 0:
+            self.drawn_to_skip -= 1
+        else:
+            self.loop.dataloader_iterator = self.batches
+            self.restore()
+        return next(self.batches)
+
+
+def _first_batches(loop: BaseLoop) -> list[int]:
+    """Number of the first batch that each worker makes if the workers start now."""
+    loader = loop.dataloader
+    workers = range(loader.num_workers)
+    if hasattr(loop, 'dataloader_iterator'):
+        return [loop.iter + worker for worker in workers]
+    # Worker 0 makes the first batch of every epoch, so each counts its own batches.
+    made = [len(range(worker, len(loader), len(workers))) * loop.epoch for worker in workers]
+    return [worker + len(workers) * count for worker, count in zip(workers, made, strict=True)]
+
+
+def _sampler(loader: DataLoader) -> Any:
+    if hasattr(loader.sampler, 'seed'):
+        return loader.sampler
+    return getattr(loader.batch_sampler, 'sampler', None)
+
+
+def _get_states() -> dict:
+    """The states of this process, without numpy's arrays: they would need an allow-list."""
+    kind, keys, *rest = np.random.get_state()
+    states = dict(
+        python=random.getstate(),
+        numpy=(kind, keys.tolist(), *rest),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available():
+        states['cuda'] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_states(states: dict) -> None:
+    random.setstate(states['python'])
+    np.random.set_state(states['numpy'])
+    # mmengine loads a checkpoint to the device of the model; the states belong on the CPU.
+    torch.set_rng_state(states['torch'].cpu())
+    if 'cuda' in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states['cuda'].cpu())
