@@ -40,8 +40,8 @@ class DigitScenesParameters:
     Args:
         seed (int): Seed; the same parameters give the same files, byte for byte.
         imbalance_factor (float): Training instances of digit 0 over those of digit 9.
-        profile (str): How training instances fall with the digit, ``'exp'`` or ``'zipf'``, see
-            :func:`lt_mm.datasets.long_tailed_counts`.
+        profile (str): How training instances fall with the digit, ``'exp'``, ``'zipf'`` or
+            ``'step'``, see :func:`lt_mm.datasets.long_tailed_counts`.
         instances_per_image (int): Digits in an image, on average.
         num_training (int): Training images.
         num_tuning (int): Images to choose hyper-parameters on.

@@ -9,13 +9,20 @@ from mmengine.registry import DATASETS
 
 from lt_mm.engine.command_line import DATALOADERS
 
-# As in the dataset guides of mmsegmentation and mmpretrain; a subclass is found by its parent.
+# As in the dataset guides of mmsegmentation and mmpretrain; a subclass is found by its nearest
+# parent.
 DOWNLOADS = {
     'ADE20KDataset': 'http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
     'CityscapesDataset': 'https://www.cityscapes-dataset.com/downloads/',
     'COCOStuffDataset': 'https://github.com/nightrome/cocostuff#downloads',
     'PascalVOCDataset': 'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
     'ImageNet': 'https://image-net.org/download.php',
+    'ImageNetLT': 'https://image-net.org/download.php and the lists of docs/datasets.md',
+    'PlacesLT': 'http://places2.csail.mit.edu/download.html and the lists of docs/datasets.md',
+    'INaturalist2017': 'https://github.com/visipedia/inat_comp/tree/master/2017',
+    'INaturalist2018': 'https://github.com/visipedia/inat_comp/tree/master/2018',
+    'CIFAR10': 'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
+    'CIFAR100': 'https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz',
 }
 
 

@@ -1,17 +1,24 @@
 import numpy as np
 import pytest
 
-from lt_mm.datasets import long_tailed_counts
+from lt_mm.datasets import (
+    long_tailed_counts,
+    long_tailed_counts_of_head,
+    profile_ratios,
+    shuffled_by_class,
+)
 
 
 def naive_ratio(profile, rank, num_classes, imbalance_factor):
     if profile == 'exp':
         return imbalance_factor ** (-rank / (num_classes - 1))
+    if profile == 'step':
+        return 1 if rank < num_classes // 2 else 1 / imbalance_factor
     exponent = np.log(imbalance_factor) / np.log(num_classes)
     return (rank + 1) ** -exponent
 
 
-@pytest.mark.parametrize('profile', ['exp', 'zipf'])
+@pytest.mark.parametrize('profile', ['exp', 'zipf', 'step'])
 @pytest.mark.parametrize('imbalance_factor', [1, 10, 100, 1000])
 @pytest.mark.parametrize(
     'total, num_classes', [(1600, 10), (1601, 10), (10, 10), (50, 2), (300, 30)]
@@ -56,3 +63,61 @@ def test_profiles_differ_between_their_ends():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         long_tailed_counts(*arguments)
+
+
+@pytest.mark.parametrize('profile', ['exp', 'zipf', 'step'])
+@pytest.mark.parametrize('num_classes, imbalance_factor', [(2, 10), (10, 1), (10, 33.3), (7, 100)])
+def test_ratios_are_the_formula(profile, num_classes, imbalance_factor):
+    ratios = profile_ratios(num_classes, imbalance_factor, profile)
+    naive = [naive_ratio(profile, d, num_classes, imbalance_factor) for d in range(num_classes)]
+    np.testing.assert_allclose(ratios, naive, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    'head, num_classes, imbalance_factor, total, rarest',
+    [
+        (500, 100, 100, 10_847, 5),
+        (500, 100, 50, 12_608, 10),
+        (5000, 10, 100, 12_406, 50),
+        (5000, 10, 50, 13_996, 100),
+        (500, 100, 1, 50_000, 500),
+    ],
+)
+def test_counts_of_head_are_those_published_for_cifar(
+    head, num_classes, imbalance_factor, total, rarest
+):
+    counts = long_tailed_counts_of_head(head, num_classes, imbalance_factor)
+    assert (counts.sum(), counts[0], counts[-1]) == (total, head, rarest)
+    # The expression of the public code, with the inverse factor.
+    share = 1 / imbalance_factor
+    assert counts.tolist() == [
+        int(head * share ** (c / (num_classes - 1.0))) for c in range(num_classes)
+    ]
+
+
+def test_step_counts_of_head():
+    assert long_tailed_counts_of_head(500, 5, 100, 'step').tolist() == [500, 500, 5, 5, 5]
+
+
+def test_a_tail_beyond_the_head_is_empty():
+    assert long_tailed_counts_of_head(5, 3, 100).tolist() == [5, 0, 0]
+
+
+@pytest.mark.parametrize('seed', [0, 3])
+def test_shuffling_is_the_published_stream(seed):
+    labels = np.random.default_rng(1).integers(0, 4, 50)
+    orders = shuffled_by_class(labels.tolist(), 5, seed)
+    state = np.random.get_state()
+    np.random.seed(seed)
+    for label in range(4):
+        indices = np.where(labels == label)[0]
+        np.random.shuffle(indices)
+        assert orders[label].tolist() == indices.tolist()
+    np.random.set_state(state)
+    assert orders[4].tolist() == []
+
+
+def test_shuffling_leaves_the_global_stream_alone():
+    before = np.random.get_state()[1].tolist()
+    shuffled_by_class([0, 1, 0, 1], 2)
+    assert np.random.get_state()[1].tolist() == before

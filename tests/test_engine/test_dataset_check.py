@@ -149,3 +149,33 @@ def test_home_directory_is_expanded(tmp_path, monkeypatch):
     Path(tmp_path, 'images').mkdir()
     cfg = dict(type='CustomDataset', data_prefix='~/images')
     check_dataset_paths(config(cfg, scope='mmpretrain'))
+
+
+@pytest.mark.parametrize(
+    'dataset, source',
+    [
+        ('ImageNetLT', 'image-net.org'),
+        ('PlacesLT', 'places2.csail.mit.edu'),
+        ('INaturalist2017', 'inat_comp/tree/master/2017'),
+        ('INaturalist2018', 'inat_comp/tree/master/2018'),
+    ],
+)
+def test_long_tailed_datasets_say_where_images_and_lists_come_from(tmp_path, dataset, source):
+    cfg = dict(type=f'lt_mm.{dataset}', data_root=str(tmp_path), ann_file='train.txt')
+    text = message(config(cfg, scope='mmpretrain'))
+    assert dataset in text and source in text and str(tmp_path / 'train.txt') in text
+    assert 'dataset.ann_file=PATH' in text
+    (tmp_path / 'train.txt').touch()
+    check_dataset_paths(config(cfg, scope='mmpretrain'))
+
+
+@pytest.mark.parametrize('dataset, archive', [('CIFAR10LT', '-10-'), ('CIFAR100LT', '-100-')])
+def test_long_tailed_cifar_downloads_unless_told_not_to(tmp_path, dataset, archive):
+    cfg = dict(type=f'lt_mm.{dataset}', data_root=str(tmp_path / 'no'), split='train')
+    check_dataset_paths(config(cfg, scope='mmpretrain'))
+    text = message(config(dict(cfg, download=False), scope='mmpretrain'))
+    assert f'cifar{archive}python.tar.gz' in text and 'dataset.data_root=PATH' in text
+
+
+def test_digits_need_no_path():
+    check_dataset_paths(config(dict(type='lt_mm.DigitsLT', split='test'), scope='mmpretrain'))
