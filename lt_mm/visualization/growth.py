@@ -10,12 +10,15 @@ from lt_mm.visualization.per_class import COLORS, LINES, MARKERS
 QUANTITIES = {'seconds': 'seconds', 'extra_mib': 'extra memory (MiB)'}
 
 
-def plot_growth(rows: Sequence[Mapping], base: Mapping[str, int], path: str | Path) -> Path:
+def plot_growth(
+    rows: Sequence[Mapping], base: Mapping[str, int], labels: Mapping[str, str], path: str | Path
+) -> Path:
     """Draw one column of panels for each size that varies while the others stay at ``base``.
 
     Args:
         rows: measurements with ``method``, ``seconds``, ``extra_mib`` and every key of ``base``.
         base: the sizes that the others are compared with.
+        labels: key of each size to what its axis says.
         path: of the picture; folders are made.
 
     Returns:
@@ -39,7 +42,7 @@ def plot_growth(rows: Sequence[Mapping], base: Mapping[str, int], path: str | Pa
             axes.set_yscale('log')
             axes.grid(alpha=0.3)
             axes.tick_params(labelsize=12)
-            axes.set_xlabel(size, fontsize=15)
+            axes.set_xlabel(labels[size], fontsize=15)
             if column == 0:
                 axes.set_ylabel(label, fontsize=15)
     panels[0][0].legend(fontsize=13)

@@ -3,6 +3,7 @@
 from lt_mm.visualization.growth import plot_growth
 
 BASE = dict(N=8, K=4)
+LABELS = dict(N='queries', K='keys')
 
 
 def row(method, n, k, seconds=1.0):
@@ -11,7 +12,7 @@ def row(method, n, k, seconds=1.0):
 
 def test_rows_off_both_axes_change_nothing(tmp_path):
     rows = [row(m, n, k) for m in ('ours', 'dense') for n, k in ((8, 4), (16, 4), (8, 2))]
-    first = plot_growth(rows, BASE, tmp_path / 'new' / 'a.png')
-    second = plot_growth([*rows, row('ours', 99, 99)], BASE, tmp_path / 'b.png')
-    third = plot_growth([*rows, row('ours', 99, 4, seconds=50)], BASE, tmp_path / 'c.png')
+    first = plot_growth(rows, BASE, LABELS, tmp_path / 'new' / 'a.png')
+    second = plot_growth([*rows, row('ours', 99, 99)], BASE, LABELS, tmp_path / 'b.png')
+    third = plot_growth([*rows, row('ours', 99, 4, seconds=50)], BASE, LABELS, tmp_path / 'c.png')
     assert first.read_bytes() == second.read_bytes() != third.read_bytes()

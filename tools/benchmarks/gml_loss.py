@@ -27,12 +27,13 @@ from lt_mm.visualization.growth import plot_growth
 BASE = dict(N=16384, K=8192, D=256, C=150)
 GROWTH = dict(
     N=(1024, 4096, 16384, 32768),
-    K=(2048, 8192, 32768),
+    K=(2048, 8192, 16384),
     D=(64, 128, 256, 512),
     C=(19, 150, 1000, 8142),
 )
 # Table A.1: a batch, its queue and its embedding.
 INATURALIST = dict(N=256, K=65536, D=1024, C=8142)
+SIZES = dict(N='queries N', K='keys K', D='width D', C='classes C')
 TEMPERATURE = 0.07
 # Elements of a block of similarities of the floor, the size that served it best of 2^20 to 2^24
 # on two cores; on a GPU, large enough to fill it.
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(document, indent=1) + '\n')
     if args.picture:
-        plot_growth(rows, problems[0], args.picture)
+        plot_growth(rows, problems[0], SIZES, args.picture)
 
 
 def measure(name: str, problem: dict[str, int], device: str, dtype: str, repeats: int) -> dict:

@@ -76,9 +76,10 @@ class LogitAdjustedLoss(nn.Module):
         if not soft:
             check_labels(target, logits.shape[1], 'LogitAdjustedLoss', ignore_index)
         log_prior = self.class_counts.require_log_prior() if self.alpha != 0 else None
-        loss = logit_adjusted_cross_entropy(
-            logits / self.temperature, target, log_prior, self.alpha, ignore_index
-        )
+        if self.temperature != 1:
+            # Logits of label resolution are too large to be copied for nothing.
+            logits = logits / self.temperature
+        loss = logit_adjusted_cross_entropy(logits, target, log_prior, self.alpha, ignore_index)
         reduction = reduction_override or self.reduction
         if reduction == 'mean' and avg_factor is None:
             counted = loss.numel() if soft else (target != ignore_index).sum()
