@@ -1,7 +1,7 @@
-# GML with the cross-entropy model as teacher; train configs/ce_fcn_r18_digits.py first.
+# GML with the cross-entropy model as teacher, which is trained first unless a checkpoint is given.
 _base_ = 'gml_fcn_r18_digits_no-teacher.py'
 model = dict(
     type='lt_mm.TeacherEncoderDecoder',
-    teacher=dict(
-        config='{{ fileDirname }}/ce_fcn_r18_digits.py',
-        checkpoint='work_dirs/ce_fcn_r18_digits/iter_1500.pth'))
+    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py'))
+earlier_stages = dict(
+    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py', gives='teacher'))

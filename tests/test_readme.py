@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lt_mm.engine.experiments import Result
-from lt_mm.visualization.demo_report import summary_table
+from lt_mm.visualization.result_table import summary_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()

@@ -4,7 +4,6 @@ With other ``--methods`` and several ``--seeds`` it is the benchmark behind the 
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -13,9 +12,9 @@ from pathlib import Path
 from mmengine.config import DictAction
 from rich.console import Console
 
-from lt_mm.engine.environment import describe_environment
-from lt_mm.engine.experiments import ROOT, Experiment, Result, run_all
-from lt_mm.visualization.demo_report import draw_per_class, draw_predictions, summary_table
+from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
+from lt_mm.visualization.demo_report import draw_per_class, draw_predictions
+from lt_mm.visualization.result_table import summary_table
 
 # Short name -> (name in tables, config, teacher).
 METHODS = {
@@ -69,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     labels = {name: METHODS[name][0] for name in methods}
     console.print(summary_table(results, labels))
     if args.json:
-        write_json(args.json, results, labels, args.jobs)
+        write_results(args.json, results, labels, args.jobs)
     first = [experiment for experiment in experiments if experiment.seed == args.seeds[0]]
     pictures = [
         args.out_dir / 'class_counts.png',
@@ -97,16 +96,6 @@ def count_classes(folder: Path, options: list[str]) -> None:
     if options:
         command += ['--cfg-options', *options]
     subprocess.run(command, check=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
-
-
-def write_json(path: Path, results: list[Result], labels: dict[str, str], jobs: int) -> None:
-    """Keep the results with what they were measured on."""
-    environment = dict(**describe_environment(), jobs=jobs)
-    runs = [result.__dict__ for result in results]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(dict(environment=environment, labels=labels, runs=runs), indent=1) + '\n'
-    )
 
 
 if __name__ == '__main__':

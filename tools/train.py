@@ -1,15 +1,20 @@
-"""Train a model of mmsegmentation or mmpretrain, with the components of lt_mm, from a config."""
+"""Train a model of mmsegmentation or mmpretrain, with the components of lt_mm, from a config.
+
+What ``earlier_stages`` of the config names, such as the training of its teacher, comes first unless
+it is done already: see docs/stages.md.
+"""
 
 import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
 from lt_mm.engine.command_line import add_common_arguments, has_accelerator, load_config, stop
-from lt_mm.engine.dataset_check import check_dataset_paths
 from lt_mm.engine.distributed import prepare_distributed
+from lt_mm.engine.stage_configs import read_stages
+from lt_mm.engine.stages import plan_stages, train_earlier_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,16 +98,17 @@ def set_mixed_precision(cfg: Config, amp: bool) -> None:
 
 
 def main() -> None:
-    """Train."""
+    """Train, after the earlier stages that the config names."""
     args = parse_args()
     cfg = load_config(args, ROOT)
-    set_mixed_precision(cfg, args.amp)
     set_resume(cfg, args.resume)
-    try:
-        check_dataset_paths(cfg, ('train_dataloader', 'val_dataloader'))
-    except FileNotFoundError as error:
-        stop(str(error))
+    stages = read_stages(cfg, ROOT)
+    for stage in stages:
+        if stage.skipped is None:
+            set_mixed_precision(stage.cfg, args.amp)
+    train_earlier_stages(stages, plan_stages(stages))
     prepare_distributed(cfg)
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
     RUNNERS.build(cfg).train()
 
 

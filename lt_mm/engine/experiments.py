@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +14,11 @@ from statistics import median
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lt_mm.engine.environment import describe_environment
+
 ROOT = Path(__file__).resolve().parents[2]
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
+_EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Experiment:
         folder: where the runs of all methods lie.
         options: further ``key=value`` overrides of the config.
         teacher: method whose run of the same seed is the teacher.
+        epochs: length of the run, for its progress bar, where the log counts epochs.
     """
 
     method: str
@@ -36,6 +41,7 @@ class Experiment:
     folder: Path
     options: tuple[str, ...] = ()
     teacher: str | None = None
+    epochs: int | None = None
 
     @property
     def work_dir(self) -> Path:
@@ -72,6 +78,7 @@ class Result:
         seconds_per_iteration: median over logged intervals, loading included; the median, because
             other work on the machine slows some of them.
         peak_memory_mib: resident memory of the process at its highest.
+        seconds: of the whole run, its start and its evaluation included.
     """
 
     method: str
@@ -79,6 +86,7 @@ class Result:
     metrics: dict[str, float]
     seconds_per_iteration: float
     peak_memory_mib: float
+    seconds: float | None = None
 
 
 def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = False) -> list[Result]:
@@ -134,6 +142,7 @@ def _run(
             return Result(**known)
     experiment.work_dir.mkdir(parents=True, exist_ok=True)
     log = experiment.work_dir / 'train.log'
+    start = time.monotonic()
     environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONWARNINGS': 'ignore'}
     with log.open('w', buffering=1) as file:
         process = subprocess.Popen(
@@ -143,6 +152,8 @@ def _run(
             file.write(line)
             if match := _ITERATION.search(line):
                 show(int(match[1]), int(match[2]))
+            elif experiment.epochs and (match := _EPOCH.search(line)):
+                show(int(match[1]), experiment.epochs)
     # wait4, because only it tells the peak memory of this very child.
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
@@ -156,6 +167,7 @@ def _run(
         metrics,
         round(median(times), 4),
         round(usage.ru_maxrss / 1024),
+        round(time.monotonic() - start, 1),
     )
     record.write_text(json.dumps({'command': command, **asdict(result)}, indent=1))
     return result
@@ -165,7 +177,25 @@ def _read_scalars(work_dir: Path) -> tuple[dict[str, float], list[float]]:
     """Last evaluation and the time of every logged interval, as LoggerHook wrote them."""
     latest = max(work_dir.glob('*/vis_data/scalars.json'))
     rows: Iterable[dict] = [json.loads(line) for line in latest.read_text().splitlines()]
-    evaluations = [row for row in rows if 'mIoU' in row]
+    evaluations = [row for row in rows if 'loss' not in row]
     times = [row['time'] for row in rows if 'loss' in row]
     ignored = ('step', 'time', 'data_time')
     return {k: v for k, v in evaluations[-1].items() if k not in ignored}, times
+
+
+def write_results(
+    path: Path, results: Sequence[Result], labels: Mapping[str, str], jobs: int
+) -> None:
+    """Keep results with what they were measured on.
+
+    Args:
+        path: of the JSON file; folders are made.
+        results: of all runs.
+        labels: method to its name in tables.
+        jobs: how many runs shared the machine.
+    """
+    environment = dict(**describe_environment(), jobs=jobs)
+    runs = [asdict(result) for result in results]
+    content = dict(environment=environment, labels=labels, runs=runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + '\n')

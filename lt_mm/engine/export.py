@@ -54,7 +54,7 @@ def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedS
     Args:
         config: config of the training; left as it is.
         checkpoint: with the ``state_dict`` and perhaps the ``meta`` of mmengine's Runner; left as
-            it is; :func:`~lt_mm.models.segmentors.read_checkpoint` reads it. Of ``meta``, what
+            it is; :func:`~lt_mm.models.teachers.read_checkpoint` reads it. Of ``meta``, what
             ``dataset_meta`` and ``class_counts`` hold of plain types is kept.
 
     Raises:

@@ -8,3 +8,5 @@ from .segmentors import *  # noqa: F403
 
 if find_spec('mmpretrain') is not None:
     from .backbones import *  # noqa: F403
+    from .classifiers import *  # noqa: F403
+    from .heads import *  # noqa: F403

@@ -2,5 +2,10 @@
 
 from .class_counts import ClassCounts
 from .sample_ids import sample_ids
+from .text_features import TextFeatures
 
-__all__ = ['ClassCounts', 'sample_ids']
+__all__ = [
+    'ClassCounts',
+    'TextFeatures',
+    'sample_ids',
+]

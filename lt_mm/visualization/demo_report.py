@@ -1,52 +1,17 @@
-"""What a comparison of segmentation runs is shown as: a table and two pictures."""
+"""What a comparison of segmentation runs is shown as, beside its table: two pictures."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmseg.apis import inference_model, init_model
 from PIL import Image
-from rich import box
-from rich.table import Table
 
-from lt_mm.engine.experiments import Result
 from lt_mm.visualization.per_class import plot_accuracy_against_frequency
 from lt_mm.visualization.predictions import plot_predictions
-
-COLUMNS = (
-    'mIoU', 'mAcc', 'head_IoU', 'body_IoU', 'tail_IoU', 'head_Acc', 'body_Acc', 'tail_Acc',
-)  # fmt: skip
-
-
-def summary_table(results: Sequence[Result], labels: Mapping[str, str]) -> Table:
-    """One row a method: mean, and standard deviation over seeds where there are several.
-
-    Args:
-        results: of all runs.
-        labels: method to its name in the table, in the order of the rows.
-    """
-    table = Table('method', box=box.MARKDOWN)
-    for column in (*COLUMNS, 's/iter', 'peak MiB'):
-        table.add_column(column.replace('_', ' '), justify='right')
-    for method, label in labels.items():
-        runs = [result for result in results if result.method == method]
-        cells = [_cell([run.metrics.get(column) for run in runs]) for column in COLUMNS]
-        seconds = mean(run.seconds_per_iteration for run in runs)
-        memory = mean(run.peak_memory_mib for run in runs)
-        table.add_row(label, *cells, f'{seconds:.3f}', f'{memory:.0f}')
-    return table
-
-
-def _cell(values: Sequence[float | None]) -> str:
-    if None in values:
-        return 'absent'
-    if len(values) == 1:
-        return f'{values[0]:.1f}'
-    return f'{mean(values):.1f} ± {stdev(values):.1f}'
 
 
 def draw_per_class(csv_files: Mapping[str, Path], path: Path) -> Path:

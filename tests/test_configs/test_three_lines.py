@@ -1,4 +1,4 @@
-"""The README's three lines turn an installed mmseg config into a GML training."""
+"""Three lines turn an installed config of mmseg or mmpretrain into a GML training."""
 
 import re
 from pathlib import Path
@@ -60,3 +60,44 @@ def test_readme_config_trains_two_iterations(tmp_path, ade20k):
     assert head.gml.class_counts.counts[0] == 737138625
     assert head.gml.queue.filled.sum() > 0
     assert all(torch.isfinite(value).all() for value in runner.model.parameters())
+
+
+CLASSIFICATION = """
+_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+model = dict(head=dict(type='lt_mm.GMLClsHead', loss=dict(type='lt_mm.LogitAdjustedLoss')))
+custom_hooks = [dict(type='lt_mm.ClassCountsHook')]
+"""
+# What a CPU and no network need: ten small images instead of the archive, a narrow head.
+SMALL_CLASSIFICATION = dict(
+    **{'model.head.gml': dict(size=100, min_size=2, widths=(8,)), 'val_dataloader': None},
+    **{'val_cfg': None, 'val_evaluator': None, 'test_dataloader': None, 'test_cfg': None},
+    **{'test_evaluator': None, 'train_dataloader.num_workers': 0, 'train_dataloader.batch_size': 5},
+    **{'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1},
+)
+
+
+def test_mmpretrains_resnet_trains_two_iterations(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(10):
+        folder = tmp_path / 'images' / f'class_{index}'
+        folder.mkdir(parents=True)
+        pixels = rng.integers(256, size=(32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / 'image.png')
+    (tmp_path / 'mine.py').write_text(CLASSIFICATION)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    cfg.merge_from_dict(SMALL_CLASSIFICATION)
+    pipeline = [dict(type='LoadImageFromFile'), *cfg.train_dataloader.dataset.pipeline]
+    cfg.train_dataloader.dataset = dict(
+        type='CustomDataset', data_prefix=str(tmp_path / 'images'), pipeline=pipeline
+    )
+    cfg.work_dir = str(tmp_path / 'work')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    head = runner.model.head
+    assert runner.iter == 2 and type(runner.model).__name__ == 'ImageClassifier'
+    assert type(head).__name__ == 'GMLClsHead' and type(head.fc).__name__ == 'CosineLinear'
+    assert type(head.loss_module).__name__ == 'LogitAdjustedLoss'
+    assert head.contrast.class_counts.counts.tolist() == [1] * 10
+    assert head.contrast.queue.filled.tolist() == [1] * 10
+    assert all(torch.isfinite(value).all() for value in runner.model.parameters())
+    assert runner.message_hub.get_scalar('train/loss_gml').current() > 0

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from lt_mm.engine.export import export_segmentor
-from lt_mm.models.segmentors import read_checkpoint
+from lt_mm.models.teachers import read_checkpoint
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 CLASSES = ('sky', 'road', 'sign', 'pole')

@@ -7,7 +7,7 @@ from mmengine.config import DictAction
 
 from lt_mm.engine.command_line import load_config, stop
 from lt_mm.engine.export import export_segmentor
-from lt_mm.models.segmentors import read_checkpoint
+from lt_mm.models.teachers import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,6 +1,5 @@
 """Gaussian-mixture-likelihood training for any decode head that ends in ``cls_seg``."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,12 +8,10 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from lt_mm.functional import check_labels, sample_per_group
+from lt_mm.functional import check_finite, check_labels, sample_per_group
 from lt_mm.models.decode_heads.cosine_heads import CosineHeadMixin
-from lt_mm.models.losses import GMLLoss
+from lt_mm.models.losses import GMLLoss, with_alpha
 from lt_mm.structures import sample_ids
-
-_LOGIT_ADJUSTED = ('LogitAdjustedLoss', 'lt_mm.LogitAdjustedLoss')
 
 
 class GMLHeadMixin(CosineHeadMixin):
@@ -50,7 +47,7 @@ class GMLHeadMixin(CosineHeadMixin):
         **kwargs: Any,
     ) -> None:
         loss_decode = loss_decode or dict(type='lt_mm.LogitAdjustedLoss')
-        super().__init__(*args, loss_decode=_with_alpha(loss_decode, alpha), **kwargs)
+        super().__init__(*args, loss_decode=with_alpha(loss_decode, alpha, 'loss_decode'), **kwargs)
         if self.out_channels != self.num_classes:
             raise ValueError(
                 f'{type(self).__name__} has out_channels={self.out_channels} for '
@@ -89,20 +86,20 @@ class GMLHeadMixin(CosineHeadMixin):
             FloatingPointError: if the features that would become queries or keys are not finite.
         """
         labels = self._stack_batch_gt(batch_data_samples)
-        check_labels(labels, self.num_classes, type(self).__name__, self.ignore_index)
+        owner = type(self).__name__
+        check_labels(labels, self.num_classes, owner, self.ignore_index)
         features, self._features = self._features, None
-        self._check_finite(features, 'its features')
+        check_finite(features, owner, 'its features')
         rows = self._labelled_rows(features, labels)
         keys = rows
         if self._teacher_features is not None:
-            self._check_finite(self._teacher_features, "the teacher's features")
+            check_finite(self._teacher_features, owner, "the teacher's features")
             keys = self._labelled_rows(self._teacher_features, labels)
         ids = sample_ids(batch_data_samples).to(labels.device)
         losses = super().loss_by_feat(seg_logits, batch_data_samples)
         self._enqueue(*keys, ids)
         queries, query_labels, images = rows
         losses.update(self.gml(queries, query_labels, ids[images]))
-        losses['gml_queue_filled'] = self.gml.queue.filled.sum() / self.gml.queue.size
         return losses
 
     def _enqueue(self, rows: Tensor, labels: Tensor, images: Tensor, ids: Tensor) -> None:
@@ -116,24 +113,3 @@ class GMLHeadMixin(CosineHeadMixin):
         # index_select copies whole rows, which indexing does not.
         rows = features.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, pixels)
         return rows, small.flatten()[pixels], pixels // small[0].numel()
-
-    def _check_finite(self, features: Tensor, name: str) -> None:
-        if not features.detach().isfinite().all():
-            raise FloatingPointError(
-                f'{type(self).__name__}: {name} are not finite, so the queue would be poisoned; '
-                'lower the learning rate, clip gradients, or look for damaged inputs or weights.'
-            )
-
-
-def _with_alpha(loss_decode: dict | list, alpha: float) -> dict | list:
-    """``loss_decode`` with ``alpha`` where a logit-adjusted loss leaves it open."""
-    if isinstance(loss_decode, (list, tuple)):
-        return [_with_alpha(loss, alpha) for loss in loss_decode]
-    if loss_decode['type'] in _LOGIT_ADJUSTED:
-        return {'alpha': alpha, **loss_decode}
-    if alpha != 0:
-        warnings.warn(
-            f'alpha={alpha} does not act on the loss_decode of type {loss_decode["type"]!r}, '
-            "only on L_GML; use dict(type='lt_mm.LogitAdjustedLoss') there."
-        )
-    return dict(loss_decode)

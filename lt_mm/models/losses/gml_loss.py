@@ -10,6 +10,7 @@ from lt_mm.functional import class_log_likelihood, logit_adjusted_cross_entropy,
 from lt_mm.models.layers import ClassCountsBuffer, ClassQueue, ProjectionMLP
 from lt_mm.models.layers.class_queue import Keys
 from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.losses.contrast_batch import ContrastBatch
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
@@ -45,6 +46,8 @@ class GMLLoss(nn.Module):
 
     Source: Suh and Seo, ICML 2023, eqs. 3, 5, 8 and 11; section 3.3, "Trainable Temperature".
     """
+
+    num_query_views = 1
 
     def __init__(
         self,
@@ -92,6 +95,26 @@ class GMLLoss(nn.Module):
         self.class_counts.set(class_counts)
         self.queue.set_class_counts(class_counts)
 
+    def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
+        """Queue the keys of images, then compare their queries with what the queue holds.
+
+        Args:
+            batch: of one view or more; keys of width ``key_channels``.
+
+        Returns:
+            See :meth:`forward`.
+
+        Raises:
+            RuntimeError: if no class counts have been given.
+            ValueError: if the keys have another width, or a trainable temperature finds a sample
+                unknown.
+        """
+        self.queue.enqueue(batch.keys, batch.labels, batch.ids)
+        views = len(batch.queries)
+        return self(
+            batch.queries.flatten(0, 1), batch.labels.repeat(views), batch.ids.repeat(views)
+        )
+
     def forward(
         self, features: Tensor, labels: Tensor, ids: Tensor | None = None
     ) -> dict[str, Tensor]:
@@ -104,8 +127,9 @@ class GMLLoss(nn.Module):
                 for a trainable temperature.
 
         Returns:
-            ``loss_gml``; with a trainable temperature also ``loss_gml_temperature`` and, for the
-            log, ``gml_temperature``.
+            ``loss_gml``, and for the log ``gml_queue_filled``, the part of the queue that holds a
+            key; with a trainable temperature also ``loss_gml_temperature`` and, for the log,
+            ``gml_temperature``.
 
         Raises:
             RuntimeError: if no class counts have been given.
@@ -123,7 +147,10 @@ class GMLLoss(nn.Module):
             self.temperature.detach() if trainable else self.temperature,
             backend=self.backend,
         )
-        losses = dict(loss_gml=self.loss_weight * self._cross_entropy(log_likelihood, labels))
+        losses = dict(
+            loss_gml=self.loss_weight * self._cross_entropy(log_likelihood, labels),
+            gml_queue_filled=self.queue.filled.sum() / self.queue.size,
+        )
         if trainable:
             ids = None if ids is None else ids[has_key]
             losses['loss_gml_temperature'] = self._temperature_loss(queries, labels, ids, keys)

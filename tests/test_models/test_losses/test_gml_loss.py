@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lt_mm.models.losses import GMLLoss
+from lt_mm.models.losses.contrast_batch import ContrastBatch
 from lt_mm.structures import ClassCounts
 
 COUNTS = [60, 25, 10, 5]
@@ -188,3 +189,42 @@ def test_temperature_needs_to_know_the_samples(ids):
 def test_settings_that_are_not_finite(name, value):
     with pytest.raises(ValueError, match=f'{name} of GMLLoss is {value}'):
         make(**{name: value})
+
+
+def contrast_batch(views=1, **changes):
+    batch = ContrastBatch(
+        queries=torch.randn(views, 4, 6).double(),
+        keys=torch.randn(4, 6).double(),
+        labels=torch.arange(4),
+        ids=torch.arange(4),
+        indices=torch.arange(4),
+        classifier=torch.nn.Identity(),
+    )
+    return batch._replace(**changes)
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_contrast_queues_the_keys_and_then_compares(views):
+    loss, batch = make(), contrast_batch(views)
+    losses = loss.contrast(batch)
+    assert torch.equal(loss.queue.keys().features, batch.keys)
+    assert torch.equal(loss.queue.keys().ids, batch.ids)
+    labels = torch.arange(4).repeat(views)
+    expected = naive(loss, batch.queries.flatten(0, 1), labels, 1.0)
+    assert losses['loss_gml'].item() == pytest.approx(expected, rel=1e-5)
+    assert losses['gml_queue_filled'].item() == pytest.approx(4 / 30)
+    assert set(losses) == {'loss_gml', 'gml_queue_filled'} and loss.num_query_views == 1
+
+
+def test_contrast_gives_the_temperature_the_samples():
+    loss = with_temperature()
+    losses = loss.contrast(contrast_batch())
+    expected = loss(contrast_batch().queries[0], torch.arange(4), torch.arange(4))
+    assert losses.keys() == expected.keys() >= {'loss_gml_temperature'}
+    with pytest.raises(ValueError, match="keep 'img_path' in meta_keys"):
+        loss.contrast(contrast_batch(ids=torch.full((4,), -1)))
+
+
+def test_contrast_refuses_keys_of_another_width():
+    with pytest.raises(ValueError, match='set key_channels to the width'):
+        make().contrast(contrast_batch(keys=torch.randn(4, 9)))

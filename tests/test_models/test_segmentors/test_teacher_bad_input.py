@@ -13,7 +13,7 @@ from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from lt_mm.models.segmentors import FrozenTeacher
+from lt_mm.models.teachers import SegmentationTeacher
 from lt_mm.structures import ClassCounts
 
 HEAD = dict(
@@ -111,6 +111,16 @@ def refuses(teacher, checkpoint, error, message, **changes):
         model.init_weights()
 
 
+@pytest.mark.parametrize('missing', ['config', 'checkpoint'])
+def test_half_a_teacher(missing):
+    teacher = dict(config=TEACHER, checkpoint='x.pth')
+    del teacher[missing]
+    head = dict(HEAD, type='lt_mm.GMLFCNHead', gml=GML)
+    cfg = changed(TEACHER, type='lt_mm.TeacherEncoderDecoder', teacher=teacher, decode_head=head)
+    with pytest.raises(ValueError, match=f'has no {missing}; give'):
+        MODELS.build(cfg).init_weights()
+
+
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
@@ -136,11 +146,11 @@ def test_whole_config_or_its_model_and_neither_is_changed(tmp_path):
     checkpoint = saved(TEACHER, tmp_path / 'teacher.pth')
     (tmp_path / 'teacher.py').write_text(f'model = {TEACHER!r}\n')
     inputs, _ = batch()
-    expected = FrozenTeacher(changed(TEACHER), checkpoint)(inputs)
+    expected = SegmentationTeacher(changed(TEACHER), checkpoint)(inputs)
     whole = Config(dict(model=changed(TEACHER, auxiliary_head=AUXILIARY)))
     before = copy.deepcopy(whole.to_dict())
     for config in (str(tmp_path / 'teacher.py'), tmp_path / 'teacher.py', whole._cfg_dict):
-        torch.testing.assert_close(FrozenTeacher(config, checkpoint)(inputs), expected)
+        torch.testing.assert_close(SegmentationTeacher(config, checkpoint)(inputs), expected)
     assert whole.to_dict() == before
 
 
@@ -184,8 +194,8 @@ def test_what_only_training_needs_may_be_absent_or_other(tmp_path):
         [(auxiliary, plain), (plain, auxiliary), (gml, cosine), (cosine, gml), (gml, longer)]
     ):
         checkpoint = saved(trained, tmp_path / f'{index}.pth')
-        features = FrozenTeacher(changed(config), checkpoint)(inputs)
-        expected = FrozenTeacher(changed(trained), checkpoint)(inputs)
+        features = SegmentationTeacher(changed(config), checkpoint)(inputs)
+        expected = SegmentationTeacher(changed(trained), checkpoint)(inputs)
         torch.testing.assert_close(features, expected)
 
 
@@ -200,7 +210,7 @@ def test_trained_gml_model_with_its_counts_is_a_teacher(tmp_path):
         decode_head=dict(HEAD, type='lt_mm.GMLFCNHead', gml=GML),
         teacher=dict(config='gone.py', checkpoint='gone.pth'),
     )
-    assert FrozenTeacher(config, str(tmp_path / 'second.pth')).feature_channels == 6
+    assert SegmentationTeacher(config, str(tmp_path / 'second.pth')).feature_channels == 6
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import save_checkpoint
 from torch import nn
 
-from lt_mm.models.segmentors import safe_checkpoint
-from lt_mm.models.segmentors.safe_checkpoint import load_weights
+from lt_mm.models.teachers import safe_checkpoint
+from lt_mm.models.teachers.safe_checkpoint import load_weights
 
 
 class Reduced:

@@ -1,0 +1,64 @@
+# Augmentations at 224 x 224. `pipelines` are ready to use, named by their views: the first is the
+# classifier's, the last two are those of the contrastive loss.
+load = dict(type='LoadImageFromFile')
+pack = dict(type='PackInputs')
+resized_crop_view = [
+    dict(type='RandomResizedCrop', scale=224, backend='pillow'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+]
+jitter = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)
+grayscale = dict(
+    type='RandomGrayscale',
+    prob=0.2,
+    keep_channels=True,
+    channel_weights=(0.114, 0.587, 0.2989))
+blur = dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5)
+# rand-n2-m10-mstd0.5 of the public code of PaCo, BCL and GML, in the increasing variant, which is
+# the one that mmpretrain has; pad_val is the mean of ImageNet in BGR.
+rand_augment = dict(
+    type='RandAugment',
+    policies='timm_increasing',
+    num_policies=2,
+    total_level=10,
+    magnitude_level=10,
+    magnitude_std=0.5,
+    hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'))
+# "Randaug" of Table A.1.
+randaug_view = [*resized_crop_view, jitter, rand_augment]
+# RandAugment on top of SimCLR, of PaCo's ResNeXt-50 ("randclsstack").
+stacked_view = [*resized_crop_view, jitter, grayscale, blur, rand_augment]
+# "Simaug" of Table A.1: SimCLR (Chen et al., 2020a) in the strength of MoCo v2.
+sim_view = [
+    *resized_crop_view,
+    dict(
+        type='RandomApply',
+        transforms=[
+            dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+        ],
+        prob=0.8),
+    grayscale,
+    blur,
+]
+test_view = [
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=224),
+]
+
+pipelines = dict(
+    resized_crop=[load, *resized_crop_view, pack],
+    resized_crop_3views=[
+        load, dict(type='MultiView', num_views=3, transforms=[resized_crop_view]), pack
+    ],
+    randaug=[load, *randaug_view, pack],
+    randaug_sim=[
+        load, dict(type='MultiView', num_views=[1, 1], transforms=[randaug_view, sim_view]), pack
+    ],
+    randaug_sim_sim=[
+        load, dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, sim_view]), pack
+    ],
+    stacked_sim=[
+        load, dict(type='MultiView', num_views=[1, 1], transforms=[stacked_view, sim_view]), pack
+    ],
+    sim=[load, *sim_view, pack],
+    sim_3views=[load, dict(type='MultiView', num_views=3, transforms=[sim_view]), pack],
+    test=[load, *test_view, pack])

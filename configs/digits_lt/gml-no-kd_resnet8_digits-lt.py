@@ -1,0 +1,2 @@
+_base_ = 'gml_resnet8_digits-lt.py'
+model = dict(head=dict(distillation=None))

@@ -1,0 +1,94 @@
+"""Balanced contrastive loss on images."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lt_mm.functional import balanced_contrastive_loss, check_labels, reduce_loss
+from lt_mm.models.layers import ProjectionMLP, gather_rows
+from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class BCLLoss(nn.Module):
+    """L_BCL: SupCon with averaged classes, and with one learnt prototype for every class.
+
+    The prototypes are embeddings of the rows of the classifier's weight by an MLP of their own;
+    gradients reach the classifier, too. Views of all ranks are compared with each other; the mean
+    is over the views of all ranks. Keys of a teacher or of a momentum encoder are not used.
+
+    The method trains the classifier with a logit-adjusted loss on another view beside this one.
+    The authors' MLPs have a batch normalisation, which :class:`ProjectionMLP` has not.
+
+    Args:
+        num_classes: C.
+        in_channels: width of the query features and of the classifier's weight.
+        widths: layers of the query and of the prototype MLP after their input.
+        temperature: tau.
+        loss_weight: factor of the loss; 0.35 on ImageNet-LT in the authors' code.
+
+    Raises:
+        ValueError: if the temperature is not positive and finite.
+
+    Source: Zhu et al., CVPR 2022, section 3.
+    """
+
+    num_query_views = 2
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: Sequence[int] = (2048, 1024),
+        temperature: float = 0.1,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(
+                f'temperature of BCLLoss is {temperature}, but it must be positive and finite; '
+                'the usual range is 0.05 to 0.3.'
+            )
+        self.num_classes = num_classes
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+        self.query_mlp = ProjectionMLP(in_channels, widths)
+        self.prototype_mlp = ProjectionMLP(in_channels, widths)
+
+    def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
+        """Mean loss of the views; 0, with a graph, when there is none.
+
+        Returns:
+            ``loss_bcl``.
+
+        Raises:
+            ValueError: if a label is not a class, or the classifier has other classes.
+        """
+        check_labels(batch.labels, self.num_classes, 'BCLLoss', ignore_index=None)
+        centres = batch.classifier.weight
+        if len(centres) != self.num_classes:
+            raise ValueError(
+                f'the weight of the classifier has {len(centres)} rows but BCLLoss has '
+                f'{self.num_classes} classes; set both to num_classes of the data set.'
+            )
+        labels = batch.labels.repeat(len(batch.queries))
+        queries = self.query_mlp(batch.queries.flatten(0, 1))
+        everything = gather_rows(queries, labels)
+        loss, has_positive = balanced_contrastive_loss(
+            queries,
+            labels,
+            everything.rows,
+            everything.labels,
+            self.temperature,
+            prototypes=self.prototype_mlp(centres),
+            self_indices=everything.own,
+        )
+        counted = mean_over_ranks(has_positive.sum(), loss.device)
+        return dict(loss_bcl=self.loss_weight * reduce_loss(loss, avg_factor=counted))
+
+    def extra_repr(self) -> str:
+        """Hyper-parameters."""
+        return f'temperature={self.temperature}, loss_weight={self.loss_weight}'

@@ -1,0 +1,83 @@
+"""Supervised contrastive loss on images."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lt_mm.functional import check_labels, reduce_loss, supervised_contrastive_loss
+from lt_mm.models.layers import ProjectionMLP, gather_rows
+from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class SupConLoss(nn.Module):
+    """L_out of SupCon: all views of all images of all ranks, each compared with all others.
+
+    The positives of a view are the other views of its image and the images of its class. Views
+    without a positive, such as the only image of a class given as one view, do not count. The
+    mean is over the views of all ranks. Keys of a teacher or of a momentum encoder are not used.
+
+    Args:
+        num_classes: C.
+        in_channels: width of the query features.
+        widths: layers of the MLP after its input, (2048, 128) on a ResNet-50 in the paper.
+        temperature: tau.
+        loss_weight: factor of the loss.
+
+    Raises:
+        ValueError: if the temperature is not positive and finite.
+
+    Source: Khosla et al., NeurIPS 2020, eq. 2 and section 4.
+    """
+
+    num_query_views = 2
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: Sequence[int] = (2048, 128),
+        temperature: float = 0.1,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(
+                f'temperature of SupConLoss is {temperature}, but it must be positive and '
+                'finite; the usual range is 0.05 to 0.3.'
+            )
+        self.num_classes = num_classes
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+        self.query_mlp = ProjectionMLP(in_channels, widths)
+
+    def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
+        """Mean loss of the views that have a positive; 0, with a graph, when none has.
+
+        Returns:
+            ``loss_supcon``.
+
+        Raises:
+            ValueError: if a label is not a class.
+        """
+        check_labels(batch.labels, self.num_classes, 'SupConLoss', ignore_index=None)
+        labels = batch.labels.repeat(len(batch.queries))
+        queries = self.query_mlp(batch.queries.flatten(0, 1))
+        everything = gather_rows(queries, labels)
+        loss, has_positive = supervised_contrastive_loss(
+            queries,
+            labels,
+            everything.rows,
+            everything.labels,
+            self.temperature,
+            self_indices=everything.own,
+        )
+        counted = mean_over_ranks(has_positive.sum(), loss.device)
+        return dict(loss_supcon=self.loss_weight * reduce_loss(loss, avg_factor=counted))
+
+    def extra_repr(self) -> str:
+        """Hyper-parameters."""
+        return f'temperature={self.temperature}, loss_weight={self.loss_weight}'

@@ -1,0 +1,77 @@
+"""Train methods for classification on DigitsLT over several seeds and compare them in one table.
+
+Hyper-parameters were chosen on the split 'tuning'; the table is of the split 'test', after the
+last epoch.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+
+from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
+from lt_mm.visualization.result_table import CLASSIFICATION, summary_table
+
+# Short name -> (name in the table, config, teacher); the config's ending is left out.
+METHODS = {
+    'ce': ('cross-entropy', 'ce', None),
+    'cosine': ('cosine, L_cls', 'cosine', None),
+    'balanced-softmax': ('balanced softmax', 'balanced-softmax', None),
+    'supcon': ('SupCon + cross-entropy', 'supcon', None),
+    'bcl': ('BCL', 'bcl', None),
+    'paco': ('PaCo', 'paco', None),
+    'kd': ('KD', 'kd', 'ce'),
+    'crd': ('CRD', 'crd', 'ce'),
+    'gml-no-teacher': ('GML without teacher', 'gml-no-teacher', None),
+    'gml': ('GML', 'gml', 'cosine'),
+}
+COSTS = dict(seconds=('seconds', '.0f'))
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--methods', nargs='+', default=list(METHODS), choices=METHODS, help='default: all'
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='default: 0 1 2')
+    parser.add_argument('--split', default='test', help="'test' (default) or 'tuning'")
+    parser.add_argument('--jobs', type=int, default=2, help='runs at a time (default: 2)')
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/digits'))
+    parser.add_argument('--json', type=Path, help='also write the results to this file')
+    parser.add_argument('--reuse', action='store_true', help='keep runs that already ended')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for every run'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, evaluate, print."""
+    args = parse_args(argv)
+    missing = {METHODS[name][2] for name in args.methods} - {None, *args.methods}
+    methods = [*sorted(missing), *args.methods]
+    options = (f'val_dataloader.dataset.split={args.split}', *args.cfg_options)
+    epochs = Config.fromfile(ROOT / config_of('ce')).train_cfg.max_epochs
+    experiments = [
+        Experiment(name, config_of(name), seed, args.out_dir, options, METHODS[name][2], epochs)
+        for seed in args.seeds
+        for name in methods
+    ]
+    results = run_all(experiments, args.jobs, args.reuse)
+    labels = {name: METHODS[name][0] for name in methods}
+    # Wider than the 80 columns that rich assumes where there is no terminal.
+    console = Console(width=max(120, Console().width))
+    console.print(summary_table(results, labels, CLASSIFICATION, COSTS))
+    if args.json:
+        write_results(args.json, results, labels, args.jobs)
+
+
+def config_of(method: str) -> str:
+    """Path of a method's config, relative to the repository."""
+    return f'configs/digits_lt/{METHODS[method][1]}_resnet8_digits-lt.py'
+
+
+if __name__ == '__main__':
+    main()
