@@ -18,7 +18,7 @@ $(INSTALLED): requirements.txt setup.py
 demo: install
 	$(BIN)/python tools/demo.py
 
-# Every row of the README's table, three seeds; takes about an hour on two cores.
+# Every row of the README's table, three seeds; an hour and a half on two cores.
 benchmark: install
 	$(BIN)/python tools/demo.py --methods ce balanced-softmax cosine cosine-alpha1 gml-no-teacher \
 	  gml-no-teacher-alpha1 gml gml-alpha1 gml-trainable-temperature --seeds 0 1 2 --jobs 2 --reuse \

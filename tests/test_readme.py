@@ -20,7 +20,7 @@ def squeeze(line):
 
 def test_table_is_that_of_the_committed_results():
     results = json.loads((ROOT / 'tools/benchmarks/results/digit_scenes.json').read_text())
-    table = summary_table([Result(**run) for run in results['runs']], results['labels'])
+    table = summary_table([Result(**run) for run in results['runs']], results['labels'], costs={})
     console = Console(width=250, file=StringIO())
     console.print(table)
     rows = [squeeze(line) for line in console.file.getvalue().splitlines() if '±' in line]
