@@ -24,7 +24,8 @@ METHODS = {
     'kd': ('KD', 'kd', 'ce'),
     'crd': ('CRD', 'crd', 'ce'),
     'gml-no-teacher': ('GML without teacher', 'gml-no-teacher', None),
-    'gml': ('GML', 'gml', 'cosine'),
+    'gml': ('GML', 'gml', 'balanced-softmax'),
+    'gml-kd': ('GML and KD', 'gml-kd', 'balanced-softmax'),
 }
 COSTS = dict(seconds=('seconds', '.0f'))
 

@@ -1,2 +1,0 @@
-_base_ = 'gml_resnet8_digits-lt.py'
-model = dict(head=dict(distillation=None))
