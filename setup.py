@@ -19,6 +19,6 @@ setup(
     python_requires='>=3.10',
     # The mm stack is left out on purpose: two distributions provide the same modules, and pip
     # must not install one over the other. requirements.txt holds the default stack.
-    install_requires=['numpy', 'torch>=2.4', 'matplotlib', 'rich', 'scikit-learn>=1.3'],
+    install_requires=['numpy', 'torch>=2.4', 'matplotlib', 'rich', 'scikit-learn>=1.3', 'scipy'],
     extras_require={'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff']},
 )

@@ -4,5 +4,7 @@ model = dict(
     decode_head=dict(
         type='lt_mm.CosineFCNHead',
         temperature=0.05,
-        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2)))
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2),
+    )
+)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))

@@ -4,5 +4,7 @@ model = dict(
     decode_head=dict(
         type='lt_mm.CosineFCNHead',
         temperature=0.05,
-        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2)),
-    auxiliary_head=_base_.auxiliary_cosine)
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2),
+    ),
+    auxiliary_head=_base_.auxiliary_cosine,
+)

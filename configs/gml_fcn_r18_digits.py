@@ -2,6 +2,8 @@
 _base_ = 'gml_fcn_r18_digits_no-teacher.py'
 model = dict(
     type='lt_mm.TeacherEncoderDecoder',
-    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py'))
+    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py'),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/ce_fcn_r18_digits.py', gives='teacher')
+)

@@ -6,4 +6,6 @@ model = dict(
         alpha=0.2,
         classifier='linear',
         gml=dict(size=512, min_size=16, temperature=0.07, widths=(64, 64), loss_weight=0.2),
-        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')))
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss'),
+    )
+)

@@ -6,4 +6,6 @@ model = dict(
         config='mmseg::fcn/fcn_r50-d8_4xb4-160k_ade20k-512x512.py',
         checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/fcn/'
         'fcn_r50-d8_512x512_160k_ade20k/'
-        'fcn_r50-d8_512x512_160k_ade20k_20200615_100713-4edbc3b4.pth'))
+        'fcn_r50-d8_512x512_160k_ade20k_20200615_100713-4edbc3b4.pth',
+    ),
+)

@@ -6,5 +6,7 @@ model = dict(
         alpha=0.2,
         temperature=0.05,
         gml=_base_.gml_settings,
-        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')),
-    auxiliary_head=_base_.auxiliary_cosine)
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss'),
+    ),
+    auxiliary_head=_base_.auxiliary_cosine,
+)

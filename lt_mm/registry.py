@@ -5,6 +5,7 @@ mmengine imports this module by name when it first meets the scope, and a regist
 in a component is reported as what it is and not as a missing registry key.
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -12,6 +13,12 @@ from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
+DATA_SAMPLERS = Registry(
+    'data sampler',
+    parent=MMENGINE_DATA_SAMPLERS,
+    scope='lt_mm',
+    locations=['lt_mm.datasets.samplers'],
+)
 DATASETS = Registry(
     'dataset', parent=MMENGINE_DATASETS, scope='lt_mm', locations=['lt_mm.datasets']
 )

@@ -9,9 +9,11 @@ long_tail_evaluator = dict(
     iou_metrics=['mIoU'],
     class_counts='ade20k_pixels',
     group_by='index',
-    group_sizes=(20, 55, 75))
+    group_sizes=(20, 55, 75),
+)
 gml_settings = dict(size=8192, min_size=27, temperature=0.07, widths=(512, 256))
 auxiliary_cosine = dict(
     type='lt_mm.CosineFCNHead',
     temperature=0.05,
-    loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2, loss_weight=0.4))
+    loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2, loss_weight=0.4),
+)

@@ -12,6 +12,10 @@ model = dict(
             dim=128,
             num_negatives=8192,
             temperature=0.07,
-            loss_weight=0.8)))
+            loss_weight=0.8,
+        ),
+    ),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt-if100_240e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt-if100_240e.py', gives='teacher')
+)

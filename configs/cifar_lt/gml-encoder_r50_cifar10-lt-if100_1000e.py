@@ -9,6 +9,9 @@ model = dict(
         num_classes=10,
         in_channels=2048,
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
-        gml=dict(size=4096, min_size=2, widths=(2048, 128), temperature=0.1)))
+        gml=dict(size=4096, min_size=2, widths=(2048, 128), temperature=0.1),
+    ),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r50_cifar10-lt-if100_500e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_r50_cifar10-lt-if100_500e.py', gives='teacher')
+)

@@ -9,8 +9,11 @@ model = dict(
         type='lt_mm.GMLClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
         gml=dict(size=4096, min_size=2, widths=(64, 32), temperature=0.1, loss_weight=1.0),
-        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0)))
+        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop_3views))
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py', gives='teacher')
+)

@@ -7,6 +7,9 @@ model = dict(
         type='lt_mm.ContrastiveClsHead',
         classifier='linear',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.1),
-        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=0.9)))
+        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=0.9),
+    ),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py', gives='teacher')
+)

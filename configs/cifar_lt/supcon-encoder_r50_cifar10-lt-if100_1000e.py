@@ -1,7 +1,8 @@
 # Table 7, SupCon, first stage: the encoder. There is nothing to validate before the second.
 _base_ = [
-    '../_base_/datasets/cifar10_lt.py', '../_base_/models/resnet50_cifar10.py',
-    '../_base_/schedules/supcon_1000e.py'
+    '../_base_/datasets/cifar10_lt.py',
+    '../_base_/models/resnet50_cifar10.py',
+    '../_base_/schedules/supcon_1000e.py',
 ]
 model = dict(
     type='lt_mm.GMLClassifier',
@@ -9,7 +10,9 @@ model = dict(
         type='lt_mm.ContrastiveClsHead',
         classifier='linear',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
-        contrast=dict(type='lt_mm.SupConLoss', widths=(2048, 128), temperature=0.1)))
+        contrast=dict(type='lt_mm.SupConLoss', widths=(2048, 128), temperature=0.1),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.sim_2views))
 # The classifier, untrained here, is to begin the second stage as it was initialised.

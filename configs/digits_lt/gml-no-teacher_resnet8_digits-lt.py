@@ -3,7 +3,8 @@ _base_ = 'balanced-softmax_resnet8_digits-lt.py'
 model = dict(
     type='lt_mm.GMLClassifier',
     head=dict(
-        type='lt_mm.GMLClsHead',
-        gml=dict(size=256, min_size=2, widths=(64, 32), temperature=0.1)))
+        type='lt_mm.GMLClsHead', gml=dict(size=256, min_size=2, widths=(64, 32), temperature=0.1)
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.three_views))

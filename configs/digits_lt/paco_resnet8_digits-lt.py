@@ -6,6 +6,8 @@ model = dict(
     head=dict(
         type='lt_mm.ContrastiveClsHead',
         loss=dict(loss_weight=0.0),
-        contrast=dict(type='lt_mm.PaCoLoss', widths=(64, 32), size=256, temperature=0.1)))
+        contrast=dict(type='lt_mm.PaCoLoss', widths=(64, 32), size=256, temperature=0.1),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.two_views))

@@ -4,6 +4,8 @@
 _base_ = 'bcl_x50_imagenet-lt_90e.py'
 model = dict(
     teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py'),
-    head=dict(distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0)))
+    head=dict(distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0)),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher')
+)

@@ -10,4 +10,7 @@ model = dict(
             dim=128,
             num_negatives=16384,
             temperature=0.07,
-            loss_weight=0.8)))
+            loss_weight=0.8,
+        ),
+    )
+)

@@ -11,6 +11,10 @@ model = dict(
             dim=128,
             num_negatives=16384,
             temperature=0.07,
-            loss_weight=0.8)))
+            loss_weight=0.8,
+        ),
+    ),
+)
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher')
+)

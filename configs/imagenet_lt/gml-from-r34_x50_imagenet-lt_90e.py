@@ -2,5 +2,6 @@
 _base_ = 'gml_x50_imagenet-lt_90e.py'
 model = dict(
     teacher=dict(config='{{ fileDirname }}/cosine_r34_imagenet-lt_90e.py'),
-    head=dict(gml=dict(key_channels=512)))
+    head=dict(gml=dict(key_channels=512)),
+)
 earlier_stages = dict(teacher=dict(config='{{ fileDirname }}/cosine_r34_imagenet-lt_90e.py'))

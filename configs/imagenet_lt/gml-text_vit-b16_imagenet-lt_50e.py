@@ -2,20 +2,25 @@
 # image encoder as mmpretrain converts it. Optimiser and epochs are those of VL-LTR's pre-training,
 # batch 1024 as 8 x 128. VL-LTR's sampler is left out: with L_cls it would balance twice.
 _base_ = [
-    '../_base_/datasets/imagenet_lt.py', '../_base_/models/vit_b16_clip.py',
-    '../_base_/schedules/adamw_50e.py'
+    '../_base_/datasets/imagenet_lt.py',
+    '../_base_/models/vit_b16_clip.py',
+    '../_base_/schedules/adamw_50e.py',
 ]
 model = dict(
     type='lt_mm.GMLClassifier',
     backbone=dict(
-        init_cfg=dict(type='Pretrained', checkpoint='data/clip_vit-b16.pth', prefix='visual')),
+        init_cfg=dict(type='Pretrained', checkpoint='data/clip_vit-b16.pth', prefix='visual')
+    ),
     head=dict(
         type='lt_mm.ContrastiveClsHead',
         contrast=dict(
             type='lt_mm.TextGMLLoss',
             text_features='data/imagenet/texts.npz',
             widths=(2048, 1024),
-            temperature=0.07)))
+            temperature=0.07,
+        ),
+    ),
+)
 # CLIP's.
 data_preprocessor = dict(mean=[122.771, 116.746, 104.094], std=[68.501, 66.632, 70.323])
 train_dataloader = dict(batch_size=128)

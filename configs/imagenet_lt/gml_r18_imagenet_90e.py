@@ -8,6 +8,8 @@ model = dict(
         temperature=1 / 30,
         loss=dict(loss_weight=1.0),
         distillation=None,
-        gml=dict(size=16384, min_size=2, widths=(2048, 1024), temperature=0.07)))
+        gml=dict(size=16384, min_size=2, widths=(2048, 1024), temperature=0.07),
+    )
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.resized_crop_3views))

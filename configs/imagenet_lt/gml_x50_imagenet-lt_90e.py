@@ -6,9 +6,11 @@ model = dict(
     head=dict(
         type='lt_mm.GMLClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
-        gml=dict(
-            size=16384, min_size=2, widths=(2048, 1024), temperature=0.07, loss_weight=1.0)))
+        gml=dict(size=16384, min_size=2, widths=(2048, 1024), temperature=0.07, loss_weight=1.0),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_sim_sim))
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher')
+)

@@ -6,9 +6,12 @@ model = dict(
     teacher=dict(
         config='mmpretrain::resnet/resnet34_8xb32_in1k.py',
         checkpoint='https://download.openmmlab.com/mmclassification/v0/resnet/'
-        'resnet34_8xb32_in1k_20210831-f257d4e6.pth'),
+        'resnet34_8xb32_in1k_20210831-f257d4e6.pth',
+    ),
     head=dict(
         type='lt_mm.ContrastiveClsHead',
         classifier='linear',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.1),
-        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=0.9)))
+        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=0.9),
+    ),
+)

@@ -1,8 +1,9 @@
 # Table 1, PaCo with the settings of its own code for ResNeXt-50 (Cui et al., ICCV 2021): there,
 # tau is 0.07 rather than 0.2, and RandAugment comes on top of SimCLR's augmentation.
 _base_ = [
-    '../_base_/datasets/imagenet_lt.py', '../_base_/models/resnext50.py',
-    '../_base_/schedules/paco_400e.py'
+    '../_base_/datasets/imagenet_lt.py',
+    '../_base_/models/resnext50.py',
+    '../_base_/schedules/paco_400e.py',
 ]
 model = dict(
     type='lt_mm.GMLClassifier',
@@ -13,6 +14,9 @@ model = dict(
         # L_PaCo trains the classifier.
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
         contrast=dict(
-            type='lt_mm.PaCoLoss', widths=(2048, 128), size=8192, temperature=0.07, alpha=0.05)))
+            type='lt_mm.PaCoLoss', widths=(2048, 128), size=8192, temperature=0.07, alpha=0.05
+        ),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.stacked_sim))

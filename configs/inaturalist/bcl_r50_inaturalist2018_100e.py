@@ -1,7 +1,8 @@
 # Table 2, BCL with the settings of its own paper and code (Zhu et al., CVPR 2022).
 _base_ = [
-    '../_base_/datasets/inaturalist2018.py', '../_base_/models/resnet50.py',
-    '../_base_/schedules/bcl_90e.py'
+    '../_base_/datasets/inaturalist2018.py',
+    '../_base_/models/resnet50.py',
+    '../_base_/schedules/bcl_90e.py',
 ]
 model = dict(
     type='lt_mm.GMLClassifier',
@@ -9,7 +10,10 @@ model = dict(
         type='lt_mm.ContrastiveClsHead',
         num_classes=8142,
         contrast=dict(
-            type='lt_mm.BCLLoss', widths=(2048, 1024), temperature=0.07, loss_weight=0.35)))
+            type='lt_mm.BCLLoss', widths=(2048, 1024), temperature=0.07, loss_weight=0.35
+        ),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_sim_sim))
 optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=1e-4))

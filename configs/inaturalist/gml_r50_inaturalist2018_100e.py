@@ -7,8 +7,11 @@ model = dict(
     head=dict(
         type='lt_mm.GMLClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
-        gml=dict(size=65536, min_size=2, widths=(2048, 1024), temperature=0.1, loss_weight=1.0)))
+        gml=dict(size=65536, min_size=2, widths=(2048, 1024), temperature=0.1, loss_weight=1.0),
+    ),
+)
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.sim_3views))
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r152_inaturalist2018_100e.py', gives='teacher'))
+    teacher=dict(config='{{ fileDirname }}/cosine_r152_inaturalist2018_100e.py', gives='teacher')
+)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from copy import deepcopy
@@ -40,7 +40,7 @@ def count_classes(dataset: Dataset, num_workers: int = 0) -> dict[str, ClassCoun
         TypeError: If the data set does not tell the labels of its samples.
         ValueError: If the data set is empty, or holds a label that is neither a class nor ignored.
     """
-    dataset, name = _unwrap_mixing(dataset), type(_first_leaf(dataset)).__name__
+    dataset, name = unwrap_mixing(dataset), type(_first_leaf(dataset)).__name__
     if not hasattr(dataset, 'get_data_info') or not hasattr(dataset, 'metainfo'):
         raise TypeError(
             f'the classes of {name} cannot be counted, because it has no get_data_info and '
@@ -55,14 +55,12 @@ def count_classes(dataset: Dataset, num_workers: int = 0) -> dict[str, ClassCoun
         name=name,
     )
     if not has_segmentation_maps(dataset):
-        return {'images': maker(_count_labels(dataset), unit='images')}
-    paths, count_file = _map_paths(dataset), _MapCounter.of(dataset)
-    totals = np.zeros((2, count_file.num_classes), dtype=np.int64)
-    with ProcessPoolExecutor(num_workers) if num_workers else nullcontext() as pool:
-        pixels = pool.map(count_file, paths, chunksize=8) if pool else map(count_file, paths)
-        bar = _track(pixels, len(paths))
-        for times, counted in zip(paths.values(), bar, strict=True):
-            totals += times * np.stack([counted, counted > 0])
+        _, labels, num_classes = labels_of_samples(dataset)
+        return {'images': maker(np.bincount(labels, minlength=num_classes), unit='images')}
+    totals = np.zeros((2, len(dataset.metainfo.get('classes') or ())), dtype=np.int64)
+    repeats = map_paths(dataset).values()
+    for times, counted in zip(repeats, count_maps(dataset, num_workers), strict=True):
+        totals += times * np.stack([counted, counted > 0])
     return {unit: maker(totals[i], unit=unit) for i, unit in enumerate(('pixels', 'images'))}
 
 
@@ -75,7 +73,7 @@ def has_segmentation_maps(dataset: Dataset) -> bool:
     Returns:
         bool: True if the first sample names a segmentation map.
     """
-    dataset = _unwrap_mixing(dataset)
+    dataset = unwrap_mixing(dataset)
     if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
         return False
     return dataset.get_data_info(0).get('seg_map_path') is not None
@@ -92,17 +90,46 @@ def segmentation_key(dataset: Dataset) -> str:
         segmentation map and how often it is used, the class names, and how labels are read. What
         the files hold is not looked at.
     """
-    dataset = _unwrap_mixing(dataset)
+    dataset = unwrap_mixing(dataset)
     counter = _MapCounter.of(dataset)
     reading = [counter.template.get(key) for key in ('reduce_zero_label', 'label_map')]
     reading += [dataset.metainfo.get('classes'), counter.ignore_index, repr(counter.loader)]
-    digest = hashlib.sha256(repr((reading, sorted(_map_paths(dataset).items()))).encode())
+    digest = hashlib.sha256(repr((reading, sorted(map_paths(dataset).items()))).encode())
     return f'{type(_first_leaf(dataset)).__name__}_{digest.hexdigest()[:12]}'
 
 
-def _map_paths(dataset: Dataset) -> Counter[str]:
-    """Every segmentation map of a data set, and how often it is used."""
+def map_paths(dataset: Dataset) -> Counter[str]:
+    """Every segmentation map of a data set, and how often it is used.
+
+    Args:
+        dataset (Dataset): A data set with segmentation maps, or a wrapper.
+
+    Returns:
+        Counter[str]: Path to number of samples, in the order of their first samples.
+    """
+    dataset = unwrap_mixing(dataset)
     return Counter(dataset.get_data_info(i)['seg_map_path'] for i in range(len(dataset)))
+
+
+def count_maps(dataset: Dataset, num_workers: int = 0) -> Iterator[np.ndarray]:
+    """Count the pixels of every segmentation map of a data set, under a progress bar.
+
+    Args:
+        dataset (Dataset): A data set with segmentation maps, or a wrapper.
+        num_workers (int): Processes that read maps; 0 reads them in this one. Defaults to 0.
+
+    Yields:
+        np.ndarray: Pixels of each class, shape (C,), int64, in the order of :func:`map_paths`.
+
+    Raises:
+        ValueError: If there are no class names, or a map holds a label that is neither a class nor
+            ignored.
+    """
+    dataset = unwrap_mixing(dataset)
+    paths, count_file = map_paths(dataset), _MapCounter.of(dataset)
+    with ProcessPoolExecutor(num_workers) if num_workers else nullcontext() as pool:
+        pixels = pool.map(count_file, paths, chunksize=8) if pool else map(count_file, paths)
+        yield from _track(pixels, len(paths))
 
 
 @dataclass
@@ -153,8 +180,22 @@ class _MapCounter:
         return np.bincount(labels, minlength=self.num_classes)
 
 
-def _count_labels(dataset: Dataset) -> np.ndarray:
-    """Samples of each class by their 'gt_label', shape (C,), int64."""
+def labels_of_samples(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
+    """Read the labels of a classification data set from memory, under a progress bar.
+
+    Args:
+        dataset (Dataset): A data set whose samples have a 'gt_label', of one class, of several or
+            of none, or a wrapper.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray, int]: The sample and the class of each label, both of shape
+        (L,), int64, a class of a sample being named once; and the number of classes.
+
+    Raises:
+        TypeError: If the first sample has no 'gt_label'.
+        ValueError: If a label is none of the classes, or no sample has any.
+    """
+    dataset = unwrap_mixing(dataset)
     if dataset.get_data_info(0).get('gt_label') is None:
         raise TypeError(
             f"the samples of {type(_first_leaf(dataset)).__name__} have neither 'seg_map_path' nor "
@@ -164,6 +205,10 @@ def _count_labels(dataset: Dataset) -> np.ndarray:
     labels = [np.unique(dataset.get_data_info(i)['gt_label']) for i in samples]
     owners = np.repeat(np.arange(len(labels)), [len(label) for label in labels])
     flat = np.concatenate(labels).astype(np.int64)
+    if len(flat) == 0:
+        raise ValueError(
+            f'no sample of {type(_first_leaf(dataset)).__name__} has a label: check its ann_file'
+        )
     num_classes = len(dataset.metainfo.get('classes') or ()) or int(flat.max()) + 1
     wrong = np.flatnonzero((flat < 0) | (flat >= num_classes))
     if len(wrong):
@@ -173,15 +218,23 @@ def _count_labels(dataset: Dataset) -> np.ndarray:
             f'which is none of the {num_classes} classes: check the annotation file and the class '
             'names of the data set'
         )
-    return np.bincount(flat, minlength=num_classes)
+    return owners, flat, num_classes
 
 
 def _track(items: Iterable, total: int) -> Iterable:
     return track(items, 'counting classes', total, console=Console(stderr=True))
 
 
-def _unwrap_mixing(dataset: Dataset) -> Dataset:
-    """The outermost data set that tells the annotation of its samples, if there is one."""
+def unwrap_mixing(dataset: Dataset) -> Dataset:
+    """Look through wrappers that only mix images.
+
+    Args:
+        dataset (Dataset): A data set or a wrapper.
+
+    Returns:
+        Dataset: The outermost data set that tells the annotation of its samples, if there is one;
+        else the innermost.
+    """
     while not hasattr(dataset, 'get_data_info') and hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset

@@ -1,7 +1,14 @@
-"""Metrics that tell how a model fares on frequent, middling and rare classes."""
+"""Metrics: how a model fares on frequent, middling and rare classes, and how sure it is of it."""
 
+from lt_mm.evaluation.calibration_error import CalibrationError
 from lt_mm.evaluation.long_tail_accuracy import LongTailAccuracy, shot_groups
 from lt_mm.evaluation.long_tail_iou import LongTailIoUMetric
 from lt_mm.evaluation.per_class import group_means
 
-__all__ = ['LongTailAccuracy', 'LongTailIoUMetric', 'group_means', 'shot_groups']
+__all__ = [
+    'CalibrationError',
+    'LongTailAccuracy',
+    'LongTailIoUMetric',
+    'group_means',
+    'shot_groups',
+]

@@ -1,31 +1,71 @@
 """The maths of lt_mm in plain PyTorch: tensors in, tensors out, usable from any program."""
 
+from .alignment import align_logits
+from .calibration import (
+    CalibrationSums,
+    calibration_sums,
+    equal_width_bins,
+    expected_calibration_error,
+    maximum_calibration_error,
+)
+from .class_weights import effective_number_weights, inverse_power_weights
 from .contrast import balanced_contrastive_loss, supervised_contrastive_loss
 from .cross_entropy import logit_adjusted_cross_entropy, reduce_loss
 from .distillation import distillation_loss, log_partition, noise_contrastive_loss
 from .finite_check import check_finite
+from .focal import sigmoid_focal_loss, softmax_focal_loss
 from .grouping import rank_within_group, sample_per_group
+from .label_aware_smoothing import label_aware_smoothing, smoothed_cross_entropy
 from .label_check import check_labels
+from .lade import lade_regularizer, lade_statistics
+from .margins import ldam_margins, margin_cross_entropy
 from .mixture import class_log_likelihood
+from .nearest_mean import nearest_mean_logits, normalize_features
 from .negatives import sample_other_groups
 from .parametric_contrast import parametric_contrastive_loss
+from .post_compensation import post_compensate
 from .priors import log_prior, queue_lengths
+from .seesaw import seesaw_cross_entropy
+from .soft_targets import mix_hard_losses
+from .weight_norm import tau_normalize
 
 __all__ = [
+    'CalibrationSums',
+    'align_logits',
     'balanced_contrastive_loss',
+    'calibration_sums',
     'check_finite',
     'check_labels',
     'class_log_likelihood',
     'distillation_loss',
+    'effective_number_weights',
+    'equal_width_bins',
+    'expected_calibration_error',
+    'inverse_power_weights',
+    'label_aware_smoothing',
+    'lade_regularizer',
+    'lade_statistics',
+    'ldam_margins',
     'log_partition',
     'log_prior',
     'logit_adjusted_cross_entropy',
+    'margin_cross_entropy',
+    'maximum_calibration_error',
+    'mix_hard_losses',
+    'nearest_mean_logits',
     'noise_contrastive_loss',
+    'normalize_features',
     'parametric_contrastive_loss',
+    'post_compensate',
     'queue_lengths',
     'rank_within_group',
     'reduce_loss',
     'sample_other_groups',
     'sample_per_group',
+    'seesaw_cross_entropy',
+    'sigmoid_focal_loss',
+    'smoothed_cross_entropy',
+    'softmax_focal_loss',
     'supervised_contrastive_loss',
+    'tau_normalize',
 ]

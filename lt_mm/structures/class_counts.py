@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,8 @@ _PACKAGED = Path(str(files('lt_mm') / 'class_counts'))
 class ClassCounts:
     """Class counts of a data set; not to be changed once made.
 
-    Two of them are equal if counts, class names and unit are; where they come from does not matter.
+    Two of them are equal if counts, class names, unit and prior are; where they come from does not
+    matter.
 
     Args:
         counts (Tensor | Sequence[int]): Samples of each class, shape (C,), whole numbers. A class
@@ -31,10 +32,13 @@ class ClassCounts:
         unit (str): What was counted: 'pixels', 'images' or 'instances'. Defaults to 'images'.
         source (str): Where the figures come from, for a reader. Defaults to ''.
         name (str): What errors call these counts. Defaults to ''.
+        prior (Tensor | Sequence[float], optional): Probability of each class in what is trained on,
+            shape (C,), where a sampler makes it differ from the counts; see `with_prior`. Kept as a
+            float64 tensor on the CPU, summing to one. Defaults to None.
 
     Raises:
-        ValueError: If the counts are not valid, the names are not C strings, or the unit is
-            unknown.
+        ValueError: If the counts or the prior are not valid, the names are not C strings, or the
+            unit is unknown.
     """
 
     counts: Tensor
@@ -42,6 +46,7 @@ class ClassCounts:
     unit: str = 'images'
     source: str = ''
     name: str = ''
+    prior: Tensor | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.counts, Mapping | Set):
@@ -51,6 +56,8 @@ class ClassCounts:
             )
         counts = check_counts(self.counts, whole=True).cpu().clone()
         object.__setattr__(self, 'counts', counts)
+        if self.prior is not None:
+            object.__setattr__(self, 'prior', self._checked_prior())
         if self.unit not in UNITS:
             raise ValueError(f'unit {self.unit!r} is unknown: use one of {", ".join(UNITS)}')
         if self.class_names is None:
@@ -72,6 +79,8 @@ class ClassCounts:
             torch.equal(self.counts, other.counts)
             and self.class_names == other.class_names
             and self.unit == other.unit
+            and (self.prior is None) == (other.prior is None)
+            and (self.prior is None or torch.equal(self.prior, other.prior))
         )
 
     @property
@@ -85,8 +94,49 @@ class ClassCounts:
         return self.counts.max().item() / self.counts[self.counts > 0].min().item()
 
     def log_prior(self) -> Tensor:
-        """Log of the class prior, shape (C,), float32: `lt_mm.functional.priors.log_prior`."""
-        return log_prior(self.counts)
+        """Log of the class prior of what is trained on.
+
+        Returns:
+            Tensor: Shape (C,), float32, finite. Without `prior` it is that of the counts,
+            `lt_mm.functional.priors.log_prior`. With it, a class of probability zero is given that
+            of one counted sample.
+        """
+        if self.prior is None:
+            return log_prior(self.counts)
+        prior = torch.where(self.prior > 0, self.prior, 1 / self.counts.sum().double())
+        return (prior.log() - prior.sum().log()).float()
+
+    def with_prior(self, prior: 'Tensor | Sequence[float] | None') -> 'ClassCounts':
+        """The same counts, of which a sampler yields the classes with other probabilities.
+
+        What corrects for the prior (logit adjustment) follows `log_prior`; what depends on how many
+        samples of a class there are (margins, queue lengths, head and tail) follows `counts`.
+
+        Args:
+            prior (Tensor | Sequence[float], optional): Probability of each class, shape (C,), up to
+                a common factor. None: that of the counts.
+
+        Returns:
+            ClassCounts: A copy with that prior.
+
+        Raises:
+            ValueError: If the prior is not C finite numbers of zero or more with a positive sum.
+        """
+        return replace(self, prior=prior)
+
+    def _checked_prior(self) -> Tensor:
+        prior = torch.as_tensor(self.prior, dtype=torch.float64).cpu()
+        if prior.shape != self.counts.shape:
+            raise ValueError(
+                f'a prior of shape {tuple(prior.shape)} was given for {len(self.counts)} class '
+                'counts: give one probability for each class'
+            )
+        if not torch.isfinite(prior).all() or (prior < 0).any() or not prior.sum() > 0:
+            raise ValueError(
+                f'the prior {prior.tolist()!r:.80} is none: give finite probabilities of zero or '
+                'more, not all zero'
+            )
+        return prior / prior.sum()
 
     def groups(self, sizes: Sequence[int] | None = None, by: str = 'counts') -> dict[str, Tensor]:
         """Split the classes into head, body and tail.
@@ -217,7 +267,12 @@ class ClassCounts:
         names, counts = [pair[0] for pair in classes], [pair[1] for pair in classes]
         named = any(name is not None for name in names)
         return cls(
-            counts, names if named else None, content['unit'], content['source'], content['name']
+            counts,
+            names if named else None,
+            content['unit'],
+            content['source'],
+            content['name'],
+            content.get('prior'),
         )
 
     def save(self, path: str | os.PathLike) -> None:
@@ -236,6 +291,8 @@ class ClassCounts:
             f'  "{key}": {json.dumps(getattr(self, key), ensure_ascii=False)},\n'
             for key in ('name', 'unit', 'source')
         )
+        if self.prior is not None:
+            head += f'  "prior": {json.dumps(self.prior.tolist())},\n'
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f'{path.name}.{os.getpid()}.part')
         partial.write_text(f'{{\n{head}  "classes": [\n{lines}\n  ]\n}}\n', encoding='utf-8')

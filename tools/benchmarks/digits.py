@@ -26,6 +26,18 @@ METHODS = {
     'gml-no-teacher': ('GML without teacher', 'gml-no-teacher', None),
     'gml': ('GML', 'gml', 'balanced-softmax'),
     'gml-kd': ('GML and KD', 'gml-kd', 'balanced-softmax'),
+    'focal': ('focal loss', 'focal', None),
+    'class-balanced-ce': ('cross-entropy, effective numbers', 'class-balanced-ce', None),
+    'seesaw': ('Seesaw', 'seesaw', None),
+    'lade': ('LADE', 'lade', None),
+    'ldam-drw': ('LDAM-DRW', 'ldam-drw', None),
+    'las': ('label-aware smoothing', 'las', None),
+    'square-root-sampler': ('square-root sampling', 'square-root-sampler', None),
+    'class-balanced-sampler': ('class-balanced sampling', 'class-balanced-sampler', None),
+    'mixup': ('mixup', 'mixup', None),
+    'crt': ('cRT', 'crt', None),
+    'lws': ('LWS', 'lws', None),
+    'mislas': ('MiSLAS', 'mislas', None),
 }
 COSTS = dict(seconds=('seconds', '.0f'))
 

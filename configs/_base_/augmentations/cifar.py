@@ -18,14 +18,16 @@ sim_view = [
         transforms=[
             dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
         ],
-        prob=0.8),
+        prob=0.8,
+    ),
     # The images of CIFAR are RGB.
     dict(
         type='RandomGrayscale',
         prob=0.2,
         keep_channels=True,
         channel_weights=(0.2989, 0.587, 0.114),
-        color_format='rgb'),
+        color_format='rgb',
+    ),
 ]
 blur = dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5)
 # Of CRD (Tian et al., 2020) and before it of He et al.
@@ -38,13 +40,16 @@ pipelines = dict(
     autoaug=[*autoaug_view, pack],
     autoaug_3views=[dict(type='MultiView', num_views=3, transforms=[autoaug_view]), pack],
     autoaug_sim_sim=[
-        dict(type='MultiView', num_views=[1, 2], transforms=[autoaug_view, sim_view]), pack
+        dict(type='MultiView', num_views=[1, 2], transforms=[autoaug_view, sim_view]),
+        pack,
     ],
     autoaug_simblur=[
-        dict(type='MultiView', num_views=[1, 1], transforms=[autoaug_view, [*sim_view, blur]]), pack
+        dict(type='MultiView', num_views=[1, 1], transforms=[autoaug_view, [*sim_view, blur]]),
+        pack,
     ],
     sim_2views=[dict(type='MultiView', num_views=2, transforms=[sim_view]), pack],
     crop=[*crop_view, pack],
     crop_3views=[dict(type='MultiView', num_views=3, transforms=[crop_view]), pack],
     resized_crop=[*resized_crop_view, pack],
-    test=[pack])
+    test=[pack],
+)

@@ -8,10 +8,8 @@ resized_crop_view = [
 ]
 jitter = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)
 grayscale = dict(
-    type='RandomGrayscale',
-    prob=0.2,
-    keep_channels=True,
-    channel_weights=(0.114, 0.587, 0.2989))
+    type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)
+)
 blur = dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5)
 # rand-n2-m10-mstd0.5 of the public code of PaCo, BCL and GML, in the increasing variant, which is
 # the one that mmpretrain has; pad_val is the mean of ImageNet in BGR.
@@ -22,7 +20,8 @@ rand_augment = dict(
     total_level=10,
     magnitude_level=10,
     magnitude_std=0.5,
-    hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'))
+    hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'),
+)
 # "Randaug" of Table A.1.
 randaug_view = [*resized_crop_view, jitter, rand_augment]
 # RandAugment on top of SimCLR, of PaCo's ResNeXt-50 ("randclsstack").
@@ -35,7 +34,8 @@ sim_view = [
         transforms=[
             dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
         ],
-        prob=0.8),
+        prob=0.8,
+    ),
     grayscale,
     blur,
 ]
@@ -47,18 +47,28 @@ test_view = [
 pipelines = dict(
     resized_crop=[load, *resized_crop_view, pack],
     resized_crop_3views=[
-        load, dict(type='MultiView', num_views=3, transforms=[resized_crop_view]), pack
+        load,
+        dict(type='MultiView', num_views=3, transforms=[resized_crop_view]),
+        pack,
     ],
+    jitter=[load, *resized_crop_view, jitter, pack],
     randaug=[load, *randaug_view, pack],
     randaug_sim=[
-        load, dict(type='MultiView', num_views=[1, 1], transforms=[randaug_view, sim_view]), pack
+        load,
+        dict(type='MultiView', num_views=[1, 1], transforms=[randaug_view, sim_view]),
+        pack,
     ],
     randaug_sim_sim=[
-        load, dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, sim_view]), pack
+        load,
+        dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, sim_view]),
+        pack,
     ],
     stacked_sim=[
-        load, dict(type='MultiView', num_views=[1, 1], transforms=[stacked_view, sim_view]), pack
+        load,
+        dict(type='MultiView', num_views=[1, 1], transforms=[stacked_view, sim_view]),
+        pack,
     ],
     sim=[load, *sim_view, pack],
     sim_3views=[load, dict(type='MultiView', num_views=3, transforms=[sim_view]), pack],
-    test=[load, *test_view, pack])
+    test=[load, *test_view, pack],
+)

@@ -13,12 +13,12 @@ train_pipeline = [
     dict(type='RandomResize', scale=crop_size, ratio_range=(0.75, 1.33), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
     batch_size=8,
@@ -30,7 +30,9 @@ train_dataloader = dict(
         data_root=data_root,
         make=make,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -41,7 +43,9 @@ val_dataloader = dict(
         data_root=data_root,
         make=make,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='lt_mm.LongTailIoUMetric', iou_metrics=['mIoU'])

@@ -8,23 +8,30 @@ view = [
 ]
 one_view = [resize, *view, dict(type='PackInputs')]
 two_views = [
-    resize, dict(type='MultiView', num_views=2, transforms=[view]), dict(type='PackInputs')]
+    resize,
+    dict(type='MultiView', num_views=2, transforms=[view]),
+    dict(type='PackInputs'),
+]
 three_views = [
-    resize, dict(type='MultiView', num_views=3, transforms=[view]), dict(type='PackInputs')]
+    resize,
+    dict(type='MultiView', num_views=3, transforms=[view]),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
     dataset=dict(type='lt_mm.DigitsLT', split='train', imbalance_factor=50, pipeline=one_view),
-    sampler=dict(type='DefaultSampler', shuffle=True))
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
 val_dataloader = dict(
     batch_size=200,
     num_workers=0,
-    dataset=dict(
-        type='lt_mm.DigitsLT', split='tuning', pipeline=[resize, dict(type='PackInputs')]),
-    sampler=dict(type='DefaultSampler', shuffle=False))
+    dataset=dict(type='lt_mm.DigitsLT', split='tuning', pipeline=[resize, dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
 test_dataloader = dict(
     batch_size=200,
     num_workers=0,
-    dataset=dict(
-        type='lt_mm.DigitsLT', split='test', pipeline=[resize, dict(type='PackInputs')]),
-    sampler=dict(type='DefaultSampler', shuffle=False))
+    dataset=dict(type='lt_mm.DigitsLT', split='test', pipeline=[resize, dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)

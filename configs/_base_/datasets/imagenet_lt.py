@@ -3,8 +3,7 @@
 _base_ = ['../augmentations/imagenet.py', '../default_runtime_cls.py']
 dataset_type = 'lt_mm.ImageNetLT'
 data_root = 'data/imagenet'
-data_preprocessor = dict(
-    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_dataloader = dict(
     batch_size=32,
     num_workers=8,
@@ -14,7 +13,9 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageNet_LT_train.txt',
-        pipeline=_base_.pipelines.randaug))
+        pipeline=_base_.pipelines.randaug,
+    ),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=8,
@@ -23,7 +24,9 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageNet_LT_val.txt',
-        pipeline=_base_.pipelines.test))
+        pipeline=_base_.pipelines.test,
+    ),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=8,
@@ -32,5 +35,7 @@ test_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageNet_LT_test.txt',
-        pipeline=_base_.pipelines.test))
+        pipeline=_base_.pipelines.test,
+    ),
+)
 default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))

@@ -4,8 +4,7 @@
 _base_ = ['../augmentations/imagenet.py', '../default_runtime_cls.py']
 dataset_type = 'lt_mm.INaturalist2018'
 data_root = 'data/inaturalist2018'
-data_preprocessor = dict(
-    mean=[118.83, 120.105, 96.9], std=[49.725, 49.47, 48.96], to_rgb=True)
+data_preprocessor = dict(mean=[118.83, 120.105, 96.9], std=[49.725, 49.47, 48.96], to_rgb=True)
 train_dataloader = dict(
     batch_size=32,
     num_workers=8,
@@ -15,7 +14,9 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='train2018.json',
-        pipeline=_base_.pipelines.randaug))
+        pipeline=_base_.pipelines.randaug,
+    ),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=8,
@@ -24,5 +25,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='val2018.json',
-        pipeline=_base_.pipelines.test))
+        pipeline=_base_.pipelines.test,
+    ),
+)
 test_dataloader = val_dataloader

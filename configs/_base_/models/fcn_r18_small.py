@@ -8,7 +8,8 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size=(96, 96),
-    test_cfg=dict(size_divisor=4))
+    test_cfg=dict(size_divisor=4),
+)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
@@ -23,7 +24,8 @@ model = dict(
         dilations=(1, 1, 2),
         # Meant for long trainings of deep networks; a short one from scratch starts late with it.
         zero_init_residual=False,
-        norm_cfg=norm_cfg),
+        norm_cfg=norm_cfg,
+    ),
     decode_head=dict(
         type='FCNHead',
         in_channels=[24, 48, 96],
@@ -38,6 +40,8 @@ model = dict(
         align_corners=False,
         # From scratch, mmseg's std of 0.01 leaves all objects one direction for hundreds of steps.
         init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+    test_cfg=dict(mode='whole'),
+)

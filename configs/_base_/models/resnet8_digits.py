@@ -8,4 +8,6 @@ model = dict(
         num_classes=10,
         in_channels=64,
         classifier='linear',
-        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0)))
+        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0),
+    ),
+)

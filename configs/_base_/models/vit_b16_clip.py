@@ -8,6 +8,8 @@ model = dict(
         patch_size=16,
         drop_path_rate=0.1,
         layer_cfgs=dict(act_cfg=dict(type='QuickGELU')),
-        pre_norm=True),
+        pre_norm=True,
+    ),
     neck=None,
-    head=dict(type='lt_mm.CosineClsHead', num_classes=1000, in_channels=768, temperature=1 / 30))
+    head=dict(type='lt_mm.CosineClsHead', num_classes=1000, in_channels=768, temperature=1 / 30),
+)

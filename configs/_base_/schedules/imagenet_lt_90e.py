@@ -1,6 +1,7 @@
 # Section 4.2 of the GML paper for ImageNet-LT: batch 128 as 4 x 32.
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4))
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4)
+)
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=90)]
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=1)
 val_cfg = dict()

@@ -1,6 +1,15 @@
 """Hooks that long-tailed training needs."""
 
 from .class_counts_hook import ClassCountsHook
+from .class_means_hook import ClassMeansHook
+from .deferred_hook import DeferredHook
 from .random_state_hook import RandomStateHook
+from .reinitialize_hook import ReinitializeHook
 
-__all__ = ['ClassCountsHook', 'RandomStateHook']
+__all__ = [
+    'ClassCountsHook',
+    'ClassMeansHook',
+    'DeferredHook',
+    'RandomStateHook',
+    'ReinitializeHook',
+]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
+from lt_mm.engine.train_sampler import class_distribution
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -26,6 +28,12 @@ class ClassCountsHook(Hook):
     the copy of the model that mmengine's ``EMAHook`` makes there has buffers of the same shapes,
     and in ``before_train``, after a checkpoint was loaded or resumed. Modules keep them in buffers,
     so a test finds them in the checkpoint and nothing is set there.
+
+    A sampler that has a ``class_distribution``, as those of lt_mm do, tells the prior of what it
+    yields. It comes with the counts as ``class_counts.prior`` and decides their ``log_prior()``, so
+    that logit adjustment behind a class-balanced sampler corrects nothing twice; the ``counts``
+    remain those of the data set. Where it changes in the course of the training, the modules are
+    told before the first iteration that it holds for.
 
     Metrics find the numbers as ``dataset_meta['class_counts']`` unless the data set puts some
     there itself. Checkpoints carry the numbers in ``meta['class_counts']``, so that a test knows
@@ -43,6 +51,8 @@ class ClassCountsHook(Hook):
             counts the training set, in as many processes as its data loader has workers.
         unit (str, optional): 'pixels', 'images' or 'instances'. Defaults to None: the unit of named
             counts; otherwise pixels for a segmentation data set and images for others.
+        sampler_prior (bool): Whether the prior is that of what the sampler yields; False leaves
+            that of the counts. Defaults to True.
     """
 
     priority = 'VERY_HIGH'
@@ -51,11 +61,14 @@ class ClassCountsHook(Hook):
         self,
         class_counts: ClassCounts | str | os.PathLike | Sequence[int] | None = None,
         unit: str | None = None,
+        sampler_prior: bool = True,
     ) -> None:
         self.unit = unit
+        self.sampler_prior = sampler_prior
         self.class_counts = class_counts
         self._numbers: list[int] | None = None
         self._resolved: ClassCounts | None = None
+        self._told: Any = None
         if class_counts is not None:
             counts = ClassCounts.of(class_counts, unit=unit or 'images')
             if unit not in (None, counts.unit):
@@ -98,13 +111,31 @@ class ClassCountsHook(Hook):
                 'none of its modules has set_class_counts: only metrics get the class counts'
             )
 
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None
+    ) -> None:
+        """Set the counts again if the sampler's prior has changed.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): Unused.
+            data_batch (dict | tuple | list, optional): Unused.
+        """
+        if self._prior(runner) is not self._told:
+            self._set(runner)
+
+    def _prior(self, runner: Runner) -> Any:
+        return class_distribution(runner, self._resolved.unit) if self.sampler_prior else None
+
     def _set(self, runner: Runner) -> bool:
         """Whether a module took the counts."""
+        self._told = self._prior(runner)
+        counts = self._resolved.with_prior(self._told)
         modules = _plain(runner.model).named_modules()
         takers = [(path, m) for path, m in modules if hasattr(m, 'set_class_counts')]
         for path, module in takers:
             try:
-                module.set_class_counts(self._resolved)
+                module.set_class_counts(counts)
             except (ValueError, RuntimeError) as error:
                 raise ValueError(
                     f"'{path or 'the model'}' ({type(module).__name__}) does not accept the class "

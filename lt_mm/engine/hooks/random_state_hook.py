@@ -10,8 +10,8 @@ import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
-from torch.utils.data import DataLoader
 
+from lt_mm.engine.train_sampler import sampler_of, samples_of
 from lt_mm.engine.worker_seeding import WorkerSeeding
 from lt_mm.registry import HOOKS
 
@@ -40,8 +40,9 @@ class RandomStateHook(Hook):
     With that, a resumed run on a CPU equals an uninterrupted one bit for bit. What limits it:
 
     - CUDA kernels that sum in varying order: ``randomness=dict(deterministic=True)``;
-    - a checkpoint within an epoch of an epoch-based loop (mmengine begins the epoch anew), or
-      between two optimizer steps of accumulated gradients (mmengine warns);
+    - a checkpoint within an epoch of an epoch-based loop, which mmengine begins anew: samplers of
+      lt_mm go on where they were, though not with ``persistent_workers``;
+    - one between two optimizer steps of accumulated gradients (mmengine warns);
     - an iteration-based loop with workers and a sampler that ends or has no ``skip``: use
       mmengine's ``InfiniteSampler``;
     - OpenMMLab's mmengine 0.10.7 with workers in an iteration-based loop: they start before any
@@ -89,11 +90,13 @@ class RandomStateHook(Hook):
         loader = runner.train_dataloader
         # From where a data loader draws the base of its workers' seeds, each time it starts.
         loader.generator = torch.Generator()
-        if loader.num_workers > 0:
-            WorkerSeeding(loader, runner.seed, _first_batches(runner.train_loop))
         loaded, self._loaded = self._loaded, None
         # Without a finished iteration, the checkpoint was loaded and not resumed.
-        if loaded is None or runner.iter == 0:
+        resumed = loaded is not None and runner.iter > 0
+        done = _go_on_within_epoch(runner) if resumed else 0
+        if loader.num_workers > 0:
+            WorkerSeeding(loader, runner.seed, _first_batches(runner.train_loop, done))
+        if not resumed:
             return
         if len(loaded) != runner.world_size:
             runner.logger.warning(
@@ -104,7 +107,7 @@ class RandomStateHook(Hook):
             return
         state = loaded[get_rank()]
         if state['sampler_seed'] is not None:
-            _sampler(loader).seed = state['sampler_seed']
+            sampler_of(loader).seed = state['sampler_seed']
         if hasattr(runner.train_loop, 'dataloader_iterator'):
             _RestoringIterator(runner.train_loop, lambda: _set_states(state))
         else:
@@ -122,7 +125,7 @@ class RandomStateHook(Hook):
     def _state(self, runner: Runner) -> dict:
         # With save_best, checkpoints are also saved while validating.
         state = dict(self._before_validation or _get_states())
-        seed = getattr(_sampler(runner.train_dataloader), 'seed', None)
+        seed = getattr(sampler_of(runner.train_dataloader), 'seed', None)
         return {**state, 'sampler_seed': None if seed is None else int(seed)}
 
 
@@ -149,21 +152,33 @@ class _RestoringIterator:
         return next(self.batches)
 
 
-def _first_batches(loop: BaseLoop) -> list[int]:
-    """Number of the first batch that each worker makes if the workers start now."""
+def _go_on_within_epoch(runner: Runner) -> int:
+    """Have the sampler leave out what was drawn of the epoch; the number of those batches."""
+    loader, sampler = runner.train_dataloader, sampler_of(runner.train_dataloader)
+    if hasattr(runner.train_loop, 'dataloader_iterator') or not hasattr(sampler, 'start_at'):
+        return 0
+    done = runner.iter - runner.epoch * len(loader)
+    # With another batch size than before, iterations do not tell.
+    if not 0 < done <= len(loader):
+        return 0
+    sampler.start_at(samples_of(loader, done))
+    return done
+
+
+def _first_batches(loop: BaseLoop, done: int) -> list[int]:
+    """Number of the first batch that each worker makes if the workers start now.
+
+    ``done`` batches of the epoch are left out, so that another worker has the turn than would have
+    had without.
+    """
     loader = loop.dataloader
     workers = range(loader.num_workers)
     if hasattr(loop, 'dataloader_iterator'):
         return [loop.iter + worker for worker in workers]
     # Worker 0 makes the first batch of every epoch, so each counts its own batches.
     made = [len(range(worker, len(loader), len(workers))) * loop.epoch for worker in workers]
-    return [worker + len(workers) * count for worker, count in zip(workers, made, strict=True)]
-
-
-def _sampler(loader: DataLoader) -> Any:
-    if hasattr(loader.sampler, 'seed'):
-        return loader.sampler
-    return getattr(loader.batch_sampler, 'sampler', None)
+    turns = [divmod(done + worker, len(workers)) for worker in workers]
+    return [worker + len(workers) * (made[worker] + turn) for turn, worker in turns]
 
 
 def _get_states() -> dict:

@@ -1,5 +1,6 @@
-"""Classifiers for methods that need several views or more than one network."""
+"""Classifiers for methods that need several views, several stages or more than one network."""
 
+from .decoupled_classifier import DecoupledClassifier
 from .gml_classifier import GMLClassifier
 
-__all__ = ['GMLClassifier']
+__all__ = ['DecoupledClassifier', 'GMLClassifier']

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from lt_mm.models.classifiers.views import check_views, forward_views
 from lt_mm.models.heads import ContrastiveClsHead
+from lt_mm.models.layers import FrozenEncoderMixin
 from lt_mm.models.teachers import TaughtMixin, check_feature_width
 from lt_mm.models.teachers.classification_teacher import ClassificationTeacher, TeacherOutput
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class GMLClassifier(TaughtMixin, ImageClassifier):
+class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
     """An ImageClassifier trained with a :class:`ContrastiveClsHead`; also for GML's peers.
 
     A batch is one view of the images, or a list of up to three, as mmpretrain's MultiView and
@@ -41,8 +42,10 @@ class GMLClassifier(TaughtMixin, ImageClassifier):
             sense, such as 0.999. The encoder, ``key_encoder``, follows backbone and neck once a
             training forward: where gradients of n forwards are accumulated, give the n-th root.
             It runs in training mode, on statistics of its own batch. None for no such encoder.
-        freeze_encoder: whether backbone and neck stay as they are, in eval mode, so that the head
-            alone is trained; take their weights from ``load_from``.
+        freeze_encoder: whether backbone and neck stay as they are, so that the head alone is
+            trained; take their weights from ``load_from``.
+        frozen_batch_norm: 'eval' or 'statistics', see
+            :class:`~lt_mm.models.layers.FrozenEncoderMixin`.
         data_preprocessor: mmpretrain's argument.
         train_cfg: mmpretrain's argument; batch augmentations, for one view only.
         kwargs: further ones of mmpretrain's ImageClassifier.
@@ -64,6 +67,7 @@ class GMLClassifier(TaughtMixin, ImageClassifier):
         teacher: dict | None = None,
         key_momentum: float | None = None,
         freeze_encoder: bool = False,
+        frozen_batch_norm: str = 'eval',
         data_preprocessor: dict | nn.Module | None = None,
         train_cfg: dict | None = None,
         **kwargs: Any,
@@ -77,25 +81,16 @@ class GMLClassifier(TaughtMixin, ImageClassifier):
         super().__init__(
             *args,
             teacher=teacher,
+            freeze_encoder=freeze_encoder,
+            frozen_batch_norm=frozen_batch_norm,
             data_preprocessor=data_preprocessor,
             train_cfg=train_cfg,
             **kwargs,
         )
-        self.freeze_encoder = freeze_encoder
         self.key_encoder: ExponentialMovingAverage | None = None
         self._check_parts(teacher is not None, key_momentum)
-        if freeze_encoder:
-            self._encoder().requires_grad_(False)
-            self.train(self.training)
         if key_momentum is not None:
             self.key_encoder = ExponentialMovingAverage(self._encoder(), 1 - key_momentum)
-
-    def train(self, mode: bool = True) -> 'GMLClassifier':
-        """Set the mode of everything but a frozen encoder."""
-        super().train(mode)
-        if self.freeze_encoder:
-            self._encoder().eval()
-        return self
 
     def loss(
         self, inputs: Tensor | Sequence[Tensor], data_samples: list[DataSample]

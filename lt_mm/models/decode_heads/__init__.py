@@ -9,6 +9,15 @@ from .cosine_heads import (
     CosineSegformerHead,
     CosineUPerHead,
 )
+from .decoupled_heads import (
+    DecoupledASPPHead,
+    DecoupledDecodeHeadMixin,
+    DecoupledDepthwiseSeparableASPPHead,
+    DecoupledFCNHead,
+    DecoupledPSPHead,
+    DecoupledSegformerHead,
+    DecoupledUPerHead,
+)
 from .gml_head_mixin import GMLHeadMixin
 from .gml_heads import (
     GMLASPPHead,
@@ -27,6 +36,13 @@ __all__ = [
     'CosinePSPHead',
     'CosineSegformerHead',
     'CosineUPerHead',
+    'DecoupledASPPHead',
+    'DecoupledDecodeHeadMixin',
+    'DecoupledDepthwiseSeparableASPPHead',
+    'DecoupledFCNHead',
+    'DecoupledPSPHead',
+    'DecoupledSegformerHead',
+    'DecoupledUPerHead',
     'GMLASPPHead',
     'GMLDepthwiseSeparableASPPHead',
     'GMLFCNHead',

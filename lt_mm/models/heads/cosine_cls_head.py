@@ -31,7 +31,7 @@ class CosineClsHead(LinearClsHead):
         loss: classification loss of mmpretrain's kind; its ``loss_weight`` is gamma of Table A.1.
             Defaults to a ``LogitAdjustedLoss``.
         alpha: strength of the logit adjustment in a ``LogitAdjustedLoss`` that does not set its
-            own.
+            own. Defaults to that of the loss, 1.
         init_cfg: defaults to LinearClsHead's, for ``fc`` alone; a cosine classifier starts as
             random unit vectors.
         kwargs: ``topk`` and ``cal_acc`` of mmpretrain's ClsHead.
@@ -49,7 +49,7 @@ class CosineClsHead(LinearClsHead):
         temperature: float = 1 / 30,
         classifier: str = 'cosine',
         loss: dict | nn.Module | None = None,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         init_cfg: dict | list | None = None,
         **kwargs: Any,
     ) -> None:

@@ -3,19 +3,34 @@
 from .class_counts_buffer import ClassCountsBuffer
 from .class_queue import ClassQueue
 from .cosine import CosineConv2d, CosineLinear
+from .decoupled_head_mixin import DecoupledHeadMixin
+from .disalign import DisAlign
 from .embedding_bank import EmbeddingBank
+from .frozen_encoder_mixin import FrozenEncoderMixin
 from .gather import GatheredRows, gather_rows
 from .labelled_queue import LabelledQueue
+from .learnable_weight_scaling import LearnableWeightScaling
+from .nearest_class_mean import NearestClassMeanLinear
+from .post_compensation import PostCompensation
 from .projection_mlp import ProjectionMLP
+from .tau_norm import TauNormConv2d, TauNormLinear
 
 __all__ = [
     'ClassCountsBuffer',
     'ClassQueue',
     'CosineConv2d',
     'CosineLinear',
+    'DecoupledHeadMixin',
+    'DisAlign',
     'EmbeddingBank',
+    'FrozenEncoderMixin',
     'GatheredRows',
     'LabelledQueue',
+    'LearnableWeightScaling',
+    'NearestClassMeanLinear',
+    'PostCompensation',
     'ProjectionMLP',
+    'TauNormConv2d',
+    'TauNormLinear',
     'gather_rows',
 ]

@@ -10,7 +10,9 @@ from lt_mm.structures import ClassCounts
 
 
 class ClassCountsBuffer(nn.Module):
-    """The counts a module was given, in a persistent buffer that starts empty.
+    """The counts a module was given and their log prior, in persistent buffers that start empty.
+
+    ``counts`` are those of the data set; ``log_prior`` is that of what the sampler yields of it.
 
     Args:
         owner: what error messages call the module that needs the counts.
@@ -22,7 +24,7 @@ class ClassCountsBuffer(nn.Module):
         self.owner = owner
         self.num_classes = num_classes
         self.register_buffer('counts', torch.zeros(0, dtype=torch.int64))
-        self.register_buffer('log_prior', torch.zeros(0), persistent=False)
+        self.register_buffer('log_prior', torch.zeros(0))
 
     @property
     def is_set(self) -> bool:
@@ -30,10 +32,10 @@ class ClassCountsBuffer(nn.Module):
         return self.counts.numel() > 0
 
     def set(self, class_counts: ClassCounts) -> bool:
-        """Take over the counts.
+        """Take over the counts and their prior.
 
         Returns:
-            Whether they differ from what was there.
+            Whether either differs from what was there.
 
         Raises:
             ValueError: if their number is not the owner's number of classes.
@@ -41,9 +43,10 @@ class ClassCountsBuffer(nn.Module):
         if self.num_classes is not None:
             class_counts.validate(self.num_classes, self.owner)
         counts = class_counts.counts.to(self.counts.device)
-        changed = not torch.equal(counts, self.counts)
+        prior = class_counts.log_prior().to(self.log_prior.device)
+        changed = not (torch.equal(counts, self.counts) and torch.equal(prior, self.log_prior))
         if changed:
-            self._store(counts)
+            self._store(counts, prior)
         return changed
 
     def require_log_prior(self) -> Tensor:
@@ -60,20 +63,22 @@ class ClassCountsBuffer(nn.Module):
             )
         return self.log_prior
 
-    def _store(self, counts: Tensor) -> None:
+    def _store(self, counts: Tensor, prior: Tensor) -> None:
         if counts.shape != self.counts.shape:
             self.counts = torch.empty_like(counts)
-            self.log_prior = self.log_prior.new_empty(counts.shape)
+            self.log_prior = torch.empty_like(prior)
         # In place: wrappers and averaged copies of a model hold on to its buffers.
         self.counts.copy_(counts)
-        self.log_prior.copy_(log_prior(counts))
+        self.log_prior.copy_(prior)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # The buffer is empty until counts are known, so a plain load would report a size
-        # mismatch and drop what the checkpoint holds.
         loaded = state_dict.get(f'{prefix}counts')
-        if loaded is not None and loaded.numel() > 0 and loaded.shape != self.counts.shape:
-            self._store(loaded.to(self.counts.device))
+        if loaded is not None:
+            # Checkpoints of old hold the counts alone.
+            of_counts = log_prior(loaded) if loaded.numel() > 0 else loaded.float()
+            prior = state_dict.setdefault(f'{prefix}log_prior', of_counts)
+            # The buffers are empty until counts are known, so a plain load would report a size
+            # mismatch and drop what the checkpoint holds.
+            if loaded.numel() > 0 and loaded.shape != self.counts.shape:
+                self._store(loaded.to(self.counts.device), prior.to(self.log_prior.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.is_set:
-            self._store(self.counts)

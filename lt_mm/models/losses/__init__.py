@@ -2,22 +2,38 @@
 
 from .alpha import with_alpha
 from .bcl_loss import BCLLoss
+from .class_weights import ClassWeights
 from .crd_loss import CRDLoss
+from .focal_loss import FocalLoss
 from .gml_loss import GMLLoss
 from .kd_loss import KDLoss
+from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
+from .lade_loss import LADELoss
+from .ldam_loss import LDAMLoss
 from .logit_adjusted_loss import LogitAdjustedLoss
+from .logit_loss import LogitLoss
 from .paco_loss import PaCoLoss
+from .seesaw_loss import SeesawLoss
 from .supcon_loss import SupConLoss
 from .text_gml_loss import TextGMLLoss
+from .weighted_cross_entropy_loss import WeightedCrossEntropyLoss
 
 __all__ = [
     'BCLLoss',
     'CRDLoss',
+    'ClassWeights',
+    'FocalLoss',
     'GMLLoss',
     'KDLoss',
+    'LADELoss',
+    'LDAMLoss',
+    'LabelAwareSmoothingLoss',
     'LogitAdjustedLoss',
+    'LogitLoss',
     'PaCoLoss',
+    'SeesawLoss',
     'SupConLoss',
     'TextGMLLoss',
+    'WeightedCrossEntropyLoss',
     'with_alpha',
 ]

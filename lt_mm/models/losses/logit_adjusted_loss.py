@@ -2,17 +2,15 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lt_mm.functional import check_labels, logit_adjusted_cross_entropy, reduce_loss
-from lt_mm.models.layers import ClassCountsBuffer
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.functional import logit_adjusted_cross_entropy
+from lt_mm.models.losses.logit_loss import LogitLoss
 from lt_mm.registry import MODELS
-from lt_mm.structures import ClassCounts
 
 
 @MODELS.register_module()
-class LogitAdjustedLoss(nn.Module):
+class LogitAdjustedLoss(LogitLoss):
     """Cross-entropy of ``logits / temperature + alpha * log p(c)``; L_cls of the GML paper.
 
     With ``alpha=1`` on a linear classifier this is balanced softmax. Called as mmsegmentation
@@ -42,7 +40,7 @@ class LogitAdjustedLoss(nn.Module):
         reduction: str = 'mean',
         loss_name: str = 'loss_cls',
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, reduction, loss_name)
         if not temperature > 0:
             raise ValueError(
                 f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.'
@@ -53,38 +51,14 @@ class LogitAdjustedLoss(nn.Module):
             )
         self.alpha = alpha
         self.temperature = temperature
-        self.loss_weight = loss_weight
-        self.reduction = reduction
-        self.loss_name = loss_name
-        self.class_counts = ClassCountsBuffer('LogitAdjustedLoss')
 
-    def set_class_counts(self, class_counts: ClassCounts) -> None:
-        """Take the prior from these counts."""
-        self.class_counts.set(class_counts)
-
-    def forward(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = -100,
-    ) -> Tensor:
-        """Loss of (N, C, ...) logits against (N, ...) labels or (N, C, ...) soft targets."""
-        soft = target.is_floating_point()
-        if not soft:
-            check_labels(target, logits.shape[1], 'LogitAdjustedLoss', ignore_index)
+    def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Adjusted cross-entropy of each element."""
         log_prior = self.class_counts.require_log_prior() if self.alpha != 0 else None
         if self.temperature != 1:
             # Logits of label resolution are too large to be copied for nothing.
             logits = logits / self.temperature
-        loss = logit_adjusted_cross_entropy(logits, target, log_prior, self.alpha, ignore_index)
-        reduction = reduction_override or self.reduction
-        if reduction == 'mean' and avg_factor is None:
-            counted = loss.numel() if soft else (target != ignore_index).sum()
-            avg_factor = mean_over_ranks(counted, loss.device)
-        return self.loss_weight * reduce_loss(loss, weight, reduction, avg_factor)
+        return logit_adjusted_cross_entropy(logits, target, log_prior, self.alpha, ignore_index)
 
     def extra_repr(self) -> str:
         """Hyper-parameters."""

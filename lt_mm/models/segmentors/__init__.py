@@ -1,5 +1,6 @@
-"""Segmentors for methods that need more than one network."""
+"""Segmentors for methods that need several stages or more than one network."""
 
+from .decoupled_encoder_decoder import DecoupledEncoderDecoder
 from .teacher_encoder_decoder import TeacherEncoderDecoder
 
-__all__ = ['TeacherEncoderDecoder']
+__all__ = ['DecoupledEncoderDecoder', 'TeacherEncoderDecoder']

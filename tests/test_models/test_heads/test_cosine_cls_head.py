@@ -91,7 +91,7 @@ def test_loss_of_mmpretrain_and_of_a_module():
     expected = 2 * nn.functional.cross_entropy(plain((features,)), torch.tensor(labels))
     torch.testing.assert_close(value, expected)
     with pytest.warns(UserWarning, match="alpha=1.0 does not act on the loss of type 'Cross"):
-        build(loss=loss)
+        build(loss=loss, alpha=1.0)
     module = MODELS.build(loss)
     assert build(loss=module).loss_module is module
 
@@ -153,3 +153,9 @@ def test_autocast_gives_a_float32_loss(classifier, dtype):
 def test_another_classifier_is_refused():
     with pytest.raises(ValueError, match="CosineClsHead is 'round'; use 'cosine' or 'linear'"):
         build(classifier='round')
+
+
+def test_a_loss_is_left_to_itself_where_the_head_sets_no_alpha(recwarn):
+    build(loss=dict(type='lt_mm.LDAMLoss', scale=30.0))
+    assert not [warning for warning in recwarn if 'alpha' in str(warning.message)]
+    assert build().loss_module.alpha == 1.0

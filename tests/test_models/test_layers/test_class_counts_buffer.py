@@ -54,3 +54,29 @@ def test_missing_counts_name_the_hook():
 def test_wrong_number_of_classes():
     with pytest.raises(ValueError, match='2 classes but MyLoss has 3'):
         ClassCountsBuffer('MyLoss', num_classes=3).set(ClassCounts([1, 3]))
+
+
+def test_the_prior_of_a_sampler_is_kept_beside_the_counts():
+    buffer = ClassCountsBuffer('MyLoss')
+    assert buffer.set(ClassCounts([1, 3]))
+    assert buffer.set(ClassCounts([1, 3]).with_prior([1, 1]))
+    assert not buffer.set(ClassCounts([1, 3]).with_prior([1, 1]))
+    assert buffer.counts.tolist() == [1, 3]
+    assert buffer.require_log_prior().exp().tolist() == [0.5, 0.5]
+    unset, other = ClassCountsBuffer('MyLoss'), ClassCountsBuffer('MyLoss')
+    other.set(ClassCounts([7, 9]))
+    for target in (unset, other):
+        target.load_state_dict(buffer.state_dict())
+        assert target.counts.tolist() == [1, 3]
+        assert target.require_log_prior().exp().tolist() == [0.5, 0.5]
+    assert buffer.set(ClassCounts([1, 3]))
+
+
+def test_a_checkpoint_with_counts_alone():
+    """As those are that were written before samplers told their prior."""
+    unset, other = ClassCountsBuffer('MyLoss'), ClassCountsBuffer('MyLoss')
+    other.set(ClassCounts([5, 5]))
+    for target in (unset, other):
+        target.load_state_dict(dict(counts=torch.tensor([1, 3])))
+        torch.testing.assert_close(target.require_log_prior(), torch.tensor([0.25, 0.75]).log())
+    ClassCountsBuffer('MyLoss').load_state_dict(dict(counts=torch.zeros(0, dtype=torch.int64)))

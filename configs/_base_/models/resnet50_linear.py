@@ -1,0 +1,12 @@
+# mmpretrain's ResNet-50 with the linear classifier of plain cross-entropy.
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ResNet', depth=50, num_stages=4, out_indices=(3,), style='pytorch'),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=2048,
+        loss=dict(type='CrossEntropyLoss', use_soft=False),
+    ),
+)

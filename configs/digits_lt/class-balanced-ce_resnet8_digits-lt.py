@@ -1,0 +1,8 @@
+# Cross-entropy weighted by effective numbers.
+_base_ = 'ce_resnet8_digits-lt.py'
+model = dict(
+    head=dict(
+        loss=dict(
+            _delete_=True,
+            type='lt_mm.WeightedCrossEntropyLoss',
+            class_weight=dict(type='effective_number', beta=0.9999))))

@@ -1,0 +1,2 @@
+_base_ = 'ce_resnet8_digits-lt.py'
+train_dataloader = dict(sampler=dict(_delete_=True, type='lt_mm.ClassBalancedSampler'))

@@ -1,0 +1,10 @@
+# Margins on a cosine classifier, whose temperature is one over the scale; weights after 80 epochs.
+_base_ = 'cosine_resnet8_digits-lt.py'
+model = dict(
+    head=dict(
+        loss=dict(
+            _delete_=True,
+            type='lt_mm.LDAMLoss',
+            scale=30.0,
+            class_weight=dict(type='effective_number', beta=0.9999))))
+custom_hooks = [*_base_.custom_hooks, dict(type='lt_mm.DeferredHook', begin=80)]

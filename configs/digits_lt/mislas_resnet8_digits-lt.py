@@ -1,0 +1,16 @@
+# MiSLAS: mixup first; then label-aware smoothing, LWS with a slowly tuned classifier, and shifted
+# batch normalisation. Smoothing and Delta-W are those of the paper's CIFAR-10-LT, factor 50.
+_base_ = 'lws_resnet8_digits-lt.py'
+earlier_stages = dict(stage1=dict(config='{{ fileDirname }}/mixup_resnet8_digits-lt.py'))
+model = dict(
+    head=dict(
+        freeze_classifier=False,
+        loss=dict(
+            _delete_=True,
+            type='lt_mm.LabelAwareSmoothingLoss',
+            head_smoothing=0.2,
+            tail_smoothing=0.0,
+        ),
+    )
+)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=0.2)}))

@@ -1,0 +1,6 @@
+# Table 8 of MiSLAS, first stage with mixup.
+_base_ = 'ce_r50_inaturalist2018_200e.py'
+model = dict(
+    head=dict(loss=dict(use_soft=True)), train_cfg=dict(augments=dict(type='Mixup', alpha=0.2))
+)
+data_preprocessor = dict(num_classes=8142)

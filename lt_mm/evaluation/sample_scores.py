@@ -1,0 +1,84 @@
+"""Scores and labels out of the data samples of mmpretrain (images) and of mmseg (pixels)."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+ACTIVATIONS = ('softmax', 'sigmoid', 'sum', 'none')
+
+
+def of_classifier(data_samples: Sequence[dict]) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Scores and labels of images: of all but the last one, then of that one.
+
+    Args:
+        data_samples: each with 'pred_score' (C,) and 'gt_label' (1,).
+
+    Yields:
+        Scores (N, C), labels (N,) and the number N of images.
+
+    Raises:
+        ValueError: if a sample lacks scores or has not exactly one label.
+    """
+    for sample in data_samples:
+        if (
+            'pred_score' not in sample
+            or 'gt_label' not in sample
+            or sample['gt_label'].numel() != 1
+        ):
+            raise ValueError(
+                'CalibrationError got an image without pred_score or without exactly one gt_label: '
+                'evaluate a model that gives scores on labelled images of a single-label data set.'
+            )
+    scores = torch.stack([sample['pred_score'] for sample in data_samples])
+    labels = torch.cat([sample['gt_label'].flatten() for sample in data_samples]).to(scores.device)
+    if len(scores) > 1:
+        yield scores[:-1], labels[:-1], len(scores) - 1
+    yield scores[-1:], labels[-1:], 1
+
+
+def of_segmentor(sample: dict) -> tuple[Tensor, Tensor, int]:
+    """Scores and labels of the pixels of an image.
+
+    Args:
+        sample: with 'seg_logits' of data (C, H, W) and 'gt_sem_seg' of data (1, H, W).
+
+    Returns:
+        Scores (H W, C), labels (H W,) and the number of images, 1.
+
+    Raises:
+        ValueError: if the sample lacks one of them, or they differ in size.
+    """
+    if 'seg_logits' not in sample or 'gt_sem_seg' not in sample:
+        raise ValueError(
+            'CalibrationError got a sample without pred_score, and without seg_logits or '
+            'gt_sem_seg: evaluate a model that gives scores on labelled images.'
+        )
+    scores, labels = sample['seg_logits']['data'], sample['gt_sem_seg']['data'].squeeze(0)
+    if scores.shape[1:] != labels.shape:
+        raise ValueError(
+            f'CalibrationError got seg_logits of {tuple(scores.shape[1:])} pixels and labels of '
+            f'{tuple(labels.shape)}: load annotations after Resize in the test pipeline.'
+        )
+    return scores.flatten(1).T, labels.flatten().to(scores.device), 1
+
+
+def to_probabilities(scores: Tensor, activation: str) -> Tensor:
+    """Make probabilities of scores.
+
+    Args:
+        scores: (N, C).
+        activation: 'softmax' over classes; 'sigmoid', divided by its sum over classes; 'sum', only
+            that division; 'none'.
+
+    Returns:
+        (N, C) in float64; with 'none', what was given.
+    """
+    if activation == 'none':
+        return scores
+    scores = scores.double()
+    if activation == 'softmax':
+        return scores.softmax(dim=1)
+    if activation == 'sigmoid':
+        scores = scores.sigmoid()
+    return scores / scores.sum(dim=1, keepdim=True)

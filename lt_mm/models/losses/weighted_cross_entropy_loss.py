@@ -1,0 +1,36 @@
+"""Cross-entropy with weights of classes, for both tasks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lt_mm.functional import logit_adjusted_cross_entropy
+from lt_mm.models.losses.logit_loss import LogitLoss
+from lt_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class WeightedCrossEntropyLoss(LogitLoss):
+    """Cross-entropy of each element times the weight of its class.
+
+    ``dict(type='effective_number', beta=0.9999)`` makes it the class-balanced loss,
+    ``dict(type='inverse', power=rho)`` GRW. Ignored elements take no part.
+
+    Args:
+        class_weight: one of these two, or a list of weights; see :class:`ClassWeights`.
+        kwargs: further arguments of :class:`LogitLoss`, among them ``average``.
+
+    Source: Cui et al., CVPR 2019; Zhang et al., CVPR 2021.
+    """
+
+    def __init__(self, class_weight: Mapping | Sequence[float] | None, **kwargs: Any) -> None:
+        super().__init__(class_weight=class_weight, **kwargs)
+
+    def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Plain cross-entropy of each element."""
+        return logit_adjusted_cross_entropy(logits, target, ignore_index=ignore_index)
+
+    def extra_repr(self) -> str:
+        """Hyper-parameters."""
+        return f'average={self.average!r}'

@@ -1,0 +1,201 @@
+"""ClassMeansHook: class means restated naively, under a Runner, and by two processes."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.registry import DATASETS, MODELS
+
+from lt_mm.engine.hooks import ClassMeansHook
+
+MODEL = dict(
+    type='ImageClassifier',
+    backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='lt_mm.DecoupledClsHead',
+        num_classes=10,
+        in_channels=64,
+        classifier=dict(type='lt_mm.NearestClassMeanLinear'),
+    ),
+)
+PIPELINE = [dict(type='Resize', scale=8), dict(type='PackInputs')]
+RANDOM = [dict(type='RandomCrop', crop_size=8, padding=4), dict(type='PackInputs')]
+
+
+def loader(split, pipeline=PIPELINE, shuffle=False):
+    dataset = dict(type='lt_mm.DigitsLT', split=split, imbalance_factor=50, pipeline=pipeline)
+    return dict(
+        batch_size=64,
+        num_workers=0,
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+    )
+
+
+def make_runner(folder, features='cl2n', metric='l2', hook=(), **changes):
+    cfg = dict(
+        default_scope='mmpretrain',
+        model=copy.deepcopy(MODEL),
+        train_dataloader=loader('train', [*PIPELINE[:1], *RANDOM], shuffle=True),
+        val_dataloader=loader('tuning'),
+        val_cfg=dict(),
+        val_evaluator=dict(type='Accuracy'),
+        test_dataloader=loader('test'),
+        test_cfg=dict(),
+        test_evaluator=dict(type='Accuracy'),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        custom_hooks=[dict(type='lt_mm.ClassMeansHook', **dict(hook))],
+        randomness=dict(seed=0),
+        work_dir=str(folder / 'run'),
+        log_level='WARNING',
+    )
+    cfg.update(changes)
+    cfg['model']['head']['classifier'].update(features=features, metric=metric)
+    return Runner.from_cfg(Config(cfg))
+
+
+def naive(model, features, count=None):
+    """Class means and centre in numpy, over the whole training set at once."""
+    init_default_scope('mmpretrain')
+    dataset = DATASETS.build(loader('train')['dataset'])
+    items = [dataset[i] for i in range(count or len(dataset))]
+    inputs = torch.stack([item['inputs'] for item in items]).float()
+    labels = np.array([int(item['data_samples'].gt_label) for item in items])
+    with torch.no_grad():
+        rows = model.eval().extract_feat(inputs, stage='pre_logits').double().numpy()
+    centre = rows.mean(0)
+    if features == 'cl2n':
+        rows = rows - centre
+    if features != 'un':
+        rows = rows / np.sqrt((rows**2).sum(1, keepdims=True))
+    means = np.stack([rows[labels == c].mean(0) for c in range(10)])
+    return torch.tensor(means).float(), torch.tensor(centre).float(), np.bincount(labels)
+
+
+@pytest.mark.parametrize('features', ['un', 'l2n', 'cl2n'])
+def test_means_and_predictions_of_a_test(tmp_path, features):
+    runner = make_runner(tmp_path, features, 'dot' if features == 'un' else 'l2')
+    runner.test()
+    layer = runner.model.head.fc
+    means, centre, counts = naive(runner.model, features)
+    assert layer.counts.tolist() == counts.tolist()
+    torch.testing.assert_close(layer.means, means, rtol=1e-4, atol=1e-5)
+    if features == 'cl2n':
+        torch.testing.assert_close(layer.centre, centre, rtol=1e-4, atol=1e-5)
+    images = torch.randn(4, 3, 8, 8)
+    rows = runner.model.extract_feat(images, stage='pre_logits')
+    rows = rows - centre if features == 'cl2n' else rows
+    rows = rows if features == 'un' else rows / rows.norm(dim=1, keepdim=True)
+    expected = rows @ means.T / 64 if features == 'un' else -(rows[:, None] - means).square().sum(2)
+    torch.testing.assert_close(runner.model(images), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_every_validation_sees_means_of_the_weights_it_has(tmp_path):
+    seen = []
+
+    class Compare(Hook):
+        def before_val_epoch(self, runner):
+            # The evaluation mode is the loop's to set.
+            assert runner.model.training
+
+        def before_val_iter(self, runner, batch_idx, data_batch=None):
+            if batch_idx == 0:
+                means, _, _ = naive(runner.model, 'l2n')
+                torch.testing.assert_close(runner.model.head.fc.means, means, rtol=1e-4, atol=1e-5)
+                seen.append(means)
+
+    runner = make_runner(
+        tmp_path,
+        'l2n',
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        custom_hooks=[
+            dict(type='lt_mm.ClassMeansHook'),
+            dict(type='EMAHook', momentum=0.5),
+        ],
+    )
+    runner.register_hook(Compare(), priority='LOWEST')
+    runner.train()
+    assert len(seen) == 2 and not torch.equal(*seen)
+
+
+def test_a_data_loader_of_ones_own(tmp_path):
+    own = loader('train')
+    own['dataset']['indices'] = 60
+    runner = make_runner(tmp_path, 'l2n', hook=dict(dataloader=own))
+    runner.test()
+    assert runner.model.head.fc.counts.sum() == 60
+
+
+def test_progress_is_shown(tmp_path, capsys):
+    make_runner(tmp_path).test()
+    shown = capsys.readouterr().out
+    assert 'mean feature of the training set' in shown and 'class means of the' in shown
+
+
+def worker(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    torch.save(means_of_all(), f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+class FakeRunner:
+    """As much of a Runner as the hook looks at."""
+
+    seed = 0
+
+    def __init__(self, model):
+        self.model = model
+        # An odd number of images, which the ranks cannot share equally.
+        training = loader('train')
+        training['dataset']['indices'] = 151
+        self.cfg = Config(dict(train_dataloader=training, test_dataloader=loader('test')))
+
+
+def means_of_all():
+    init_default_scope('mmpretrain')
+    found = {}
+    for features in ('un', 'l2n', 'cl2n'):
+        cfg = copy.deepcopy(MODEL)
+        cfg['head']['classifier']['features'] = features
+        torch.manual_seed(0)
+        runner = FakeRunner(MODELS.build(cfg))
+        ClassMeansHook().before_test_epoch(runner)
+        layer = runner.model.head.fc
+        found[features] = (layer.means, layer.counts, layer.centre)
+    return found
+
+
+def test_two_ranks_equal_one(tmp_path):
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    expected = means_of_all()
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    for features, (means, counts, centre) in expected.items():
+        assert counts.sum() == 151
+        for rank in ranks:
+            assert torch.equal(rank[features][1], counts)
+            # Batches are of other images, so features may differ in the last bit.
+            torch.testing.assert_close(rank[features][0], means, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(rank[features][2], centre, rtol=1e-5, atol=1e-7)
+        assert torch.equal(ranks[0][features][0], ranks[1][features][0])
+
+
+def test_bad_input(tmp_path, forget_mmengine):
+    linear = make_runner(tmp_path)
+    linear.model.head.fc = torch.nn.Linear(64, 10)
+    with pytest.raises(ValueError, match='finds nothing with set_class_means in ImageClassifier'):
+        linear.test()
+    forget_mmengine()
+    wrapped = loader('train')
+    wrapped['dataset'] = dict(type='RepeatDataset', times=2, dataset=wrapped['dataset'])
+    with pytest.raises(ValueError, match='has no dataset with a pipeline; give it dataloader='):
+        make_runner(tmp_path, train_dataloader=wrapped).test()

@@ -1,0 +1,62 @@
+"""Two ranks, one of which sees an image twice, report what one process reports."""
+
+import json
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.dataset import DefaultSampler
+
+from lt_mm.evaluation import CalibrationError
+
+NUMBERS = dict(images=23, pixels=5, one=1)  # odd, so that the sampler repeats an image
+
+
+def samples(task):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(NUMBERS[task]):
+        if task == 'pixels':
+            logits = 3 * torch.randn(4, 6, 5, generator=generator)
+            labels = torch.randint(4, (1, 6, 5), generator=generator)
+            labels[0, 0] = 255
+            yield dict(seg_logits=dict(data=logits), gt_sem_seg=dict(data=labels))
+        else:
+            scores = (3 * torch.randn(4, generator=generator)).softmax(0)
+            yield dict(pred_score=scores, gt_label=torch.randint(4, (1,), generator=generator))
+
+
+def evaluate(task, indices, folder):
+    metric = CalibrationError(class_counts=[500, 50, 5, 5], collect_dir=f'{folder}/parts{task}')
+    metric.dataset_meta = dict(classes=tuple('abcd'))
+    data = list(samples(task))
+    for start in range(0, len(indices), 5):
+        metric.process({}, [data[i] for i in indices[start : start + 5]])
+    return metric.evaluate(NUMBERS[task])
+
+
+def worker(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    found = {}
+    for task, number in NUMBERS.items():
+        for round_up in (True, False):
+            indices = list(DefaultSampler(range(number), shuffle=False, round_up=round_up))
+            result = evaluate(task, indices, folder)
+            found[f'{task} {round_up}'] = [len(indices), result]
+    with open(f'{folder}/rank{rank}.json', 'w') as file:
+        json.dump(found, file)
+    dist.destroy_process_group()
+
+
+def test_two_ranks_report_what_one_process_reports(tmp_path):
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    ranks = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in range(2)]
+    for task, number in NUMBERS.items():
+        expected = evaluate(task, range(number), tmp_path)
+        assert len(set(expected.values())) > 2
+        seen = sum(found[f'{task} True'][0] for found in ranks)
+        assert seen == number + 1
+        for found in ranks:
+            for round_up in (True, False):
+                assert found[f'{task} {round_up}'][1] == pytest.approx(expected, rel=1e-12)
