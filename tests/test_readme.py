@@ -5,24 +5,27 @@ import re
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from lt_mm.engine.experiments import Result
-from lt_mm.visualization.result_table import summary_table
+from lt_mm.visualization.result_table import CLASSIFICATION, SEGMENTATION, summary_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
+RESULTS = [('digit_scenes.json', SEGMENTATION), ('digits_lt.json', CLASSIFICATION)]
 
 
 def squeeze(line):
     return re.sub(r'\s+', ' ', line).strip()
 
 
-def test_table_is_that_of_the_committed_results():
-    results = json.loads((ROOT / 'tools/benchmarks/results/digit_scenes.json').read_text())
-    table = summary_table([Result(**run) for run in results['runs']], results['labels'], costs={})
+@pytest.mark.parametrize(('name', 'metrics'), RESULTS)
+def test_table_is_that_of_the_committed_results(name, metrics):
+    results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
+    runs = [Result(**run) for run in results['runs']]
     console = Console(width=250, file=StringIO())
-    console.print(table)
+    console.print(summary_table(runs, results['labels'], metrics, costs={}))
     rows = [squeeze(line) for line in console.file.getvalue().splitlines() if '±' in line]
     shown = [squeeze(line) for line in README.splitlines()]
     assert len(rows) == len(results['labels'])
@@ -30,8 +33,9 @@ def test_table_is_that_of_the_committed_results():
         assert row in shown, row
 
 
-def test_three_seeds_behind_every_row():
-    results = json.loads((ROOT / 'tools/benchmarks/results/digit_scenes.json').read_text())
+@pytest.mark.parametrize('name', [name for name, _ in RESULTS])
+def test_three_seeds_behind_every_row(name):
+    results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
     for method in results['labels']:
         seeds = {run['seed'] for run in results['runs'] if run['method'] == method}
         assert len(seeds) >= 3, method

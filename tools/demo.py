@@ -20,6 +20,17 @@ from lt_mm.visualization.result_table import summary_table
 METHODS = {
     'ce': ('cross-entropy', 'configs/ce_fcn_r18_digits.py', None),
     'balanced-softmax': ('balanced softmax', 'configs/balanced-softmax_fcn_r18_digits.py', None),
+    'logit-adjustment': (
+        'logit adjustment, α = 0.2', 'configs/logit-adjustment_fcn_r18_digits_alpha02.py', None),
+    'weighted-ce': (
+        'class-weighted cross-entropy', 'configs/weighted-ce_fcn_r18_digits.py', None),
+    'focal': ('focal loss', 'configs/focal_fcn_r18_digits.py', None),
+    'seesaw': ('Seesaw', 'configs/seesaw_fcn_r18_digits.py', None),
+    'las': ('label-aware smoothing', 'configs/las_fcn_r18_digits.py', None),
+    'ldam': ('LDAM', 'configs/ldam_fcn_r18_digits.py', None),
+    'repeat-factor': (
+        'repeat-factor sampling', 'configs/repeat-factor_fcn_r18_digits.py', None),
+    'rare-class': ('rare-class sampling', 'configs/rare-class_fcn_r18_digits.py', None),
     'cosine': ('cosine, L_cls, α = 0.2', 'configs/cosine_fcn_r18_digits.py', None),
     'cosine-alpha1': ('cosine, L_cls, α = 1', 'configs/cosine_fcn_r18_digits_alpha1.py', None),
     'gml-no-teacher': (
