@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/datasets/digits_lt.py',
     '../_base_/models/resnet8_digits.py',
     '../_base_/schedules/digits_stage2_20e.py',
-    '../_base_/default_runtime_cls.py',
+    '../_base_/digits_runtime.py',
 ]
 earlier_stages = dict(
     stage1=dict(
@@ -19,6 +19,3 @@ custom_hooks = [
     dict(type='lt_mm.ReinitializeHook', parts=['head.fc']),
 ]
 train_dataloader = dict(sampler=dict(_delete_=True, type='lt_mm.ClassBalancedSampler'))
-val_evaluator = dict(many_above=40, few_below=10)
-test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(interval=10))

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from lt_mm.engine.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parents[2]
+PER_CLASS = ('val_evaluator.output_csv', 'per_class.csv')
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
 
@@ -33,6 +34,7 @@ class Experiment:
         options: further ``key=value`` overrides of the config.
         teacher: method whose run of the same seed is the teacher.
         epochs: length of the run, for its progress bar, where the log counts epochs.
+        files: options that are set to a path in the folder of the run, and the name of that file.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Experiment:
     options: tuple[str, ...] = ()
     teacher: str | None = None
     epochs: int | None = None
+    files: tuple[tuple[str, str], ...] = (PER_CLASS,)
 
     @property
     def work_dir(self) -> Path:
@@ -55,11 +58,10 @@ class Experiment:
 
     def command(self) -> list[str]:
         """The command line that trains and evaluates it."""
-        options = [
-            f'randomness.seed={self.seed}',
-            f'val_evaluator.output_csv={self.work_dir / "per_class.csv"}',
-            *self.options,
-        ]
+        options = [f'randomness.seed={self.seed}']
+        for option, name in self.files:
+            options.append(f'{option}={self.work_dir / name}')
+        options += self.options
         if self.teacher:
             teacher = Experiment(self.teacher, '', self.seed, self.folder)
             options.append(f'model.teacher.checkpoint={teacher.checkpoint}')

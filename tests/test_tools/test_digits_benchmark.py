@@ -27,10 +27,11 @@ def digits():
 
 
 @pytest.mark.parametrize('config', CONFIGS, ids=lambda path: path.stem)
-def test_one_command_trains_each_config(config, tmp_path, monkeypatch):
+def test_one_command_trains_each_config(config, tmp_path, monkeypatch, digits):
     cfg = Config.fromfile(config)
     options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
     options += ['train_dataloader.dataset.imbalance_factor=100']
+    options += [f'{option}={tmp_path / name}' for option, name in digits.FILES]
     for name in cfg.get('earlier_stages') or {}:
         options += [f'earlier_stages.{name}.cfg_options.{option}' for option in options[:2]]
     arguments = [str(config), '--work-dir', str(tmp_path), '--cfg-options', *options]
@@ -40,7 +41,8 @@ def test_one_command_trains_each_config(config, tmp_path, monkeypatch):
     for name in cfg.get('earlier_stages') or {}:
         assert (tmp_path / name / 'epoch_1.pth').is_file()
     scalars = next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()
-    assert 'accuracy/few' in json.loads(scalars[-1])
+    assert {'accuracy/few', 'calibration/ECE'} <= json.loads(scalars[-1]).keys()
+    assert all((tmp_path / name).is_file() for _, name in digits.FILES)
     assert len(config.read_text().splitlines()) <= 30
 
 
@@ -58,8 +60,7 @@ def test_table_and_file(digits, monkeypatch, tmp_path, capsys):
     def run_all(experiments, jobs, reuse):
         commands.extend((e.method, e.seed, e.teacher, e.options) for e in experiments)
         return [
-            Result(e.method, e.seed, {f'accuracy/{k}': 70.0 + e.seed for k in
-                   ('top1', 'many', 'medium', 'few')}, 0.1, 500.0, 25.0)
+            Result(e.method, e.seed, dict.fromkeys(digits.METRICS, 70.0 + e.seed), 0.1, 500.0, 25.0)
             for e in experiments
         ]  # fmt: skip
 

@@ -37,8 +37,17 @@ METHODS = {
     'mixup': ('mixup', 'mixup', None),
     'crt': ('cRT', 'crt', None),
     'lws': ('LWS', 'lws', None),
+    'disalign': ('DisAlign', 'disalign', None),
     'mislas': ('MiSLAS', 'mislas', None),
+    'post-compensation': ('post-compensated softmax', 'post-compensation', None),
+    'tau-norm': ('τ-normalised', 'tau-norm', None),
+    'ncm': ('nearest class mean', 'ncm', None),
 }
+FILES = (
+    ('val_evaluator.0.output_csv', 'per_class.csv'),
+    ('val_evaluator.1.output_json', 'calibration.json'),
+)
+METRICS = {**CLASSIFICATION, 'calibration/ECE': 'ECE'}
 COSTS = dict(seconds=('seconds', '.0f'))
 
 
@@ -68,7 +77,9 @@ def main(argv: list[str] | None = None) -> None:
     options = (f'val_dataloader.dataset.split={args.split}', *args.cfg_options)
     epochs = Config.fromfile(ROOT / config_of('ce')).train_cfg.max_epochs
     experiments = [
-        Experiment(name, config_of(name), seed, args.out_dir, options, METHODS[name][2], epochs)
+        Experiment(
+            name, config_of(name), seed, args.out_dir, options, METHODS[name][2], epochs, FILES
+        )
         for seed in args.seeds
         for name in methods
     ]
@@ -76,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     labels = {name: METHODS[name][0] for name in methods}
     # Wider than the 80 columns that rich assumes where there is no terminal.
     console = Console(width=max(120, Console().width))
-    console.print(summary_table(results, labels, CLASSIFICATION, COSTS))
+    console.print(summary_table(results, labels, METRICS, COSTS))
     if args.json:
         write_results(args.json, results, labels, args.jobs)
 

@@ -1,0 +1,5 @@
+# Cross-entropy, and the prior taken off the logits at the test.
+_base_ = 'ce_resnet8_digits-lt.py'
+model = dict(
+    head=dict(type='lt_mm.DecoupledClsHead', post_compensation=dict())
+)
