@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from lt_mm.engine.inference_config import inference_settings
 from lt_mm.engine.plain_segmentor import plain_segmentor
@@ -22,14 +23,14 @@ if '{{ fileDirname }}' not in sys.path:
 
 
 @dataclass(frozen=True)
-class ExportedSegmentor:
-    """A segmentor that needs no lt_mm.
+class ExportedModel:
+    """A segmentor or classifier that needs no lt_mm.
 
     Args:
         config: the plain model, and what :func:`inference_settings` keeps.
         checkpoint: ``state_dict`` and ``meta``, of tensors and plain Python types only.
         modules: name to text of Python modules that ``config`` imports and that must come with
-            it: none, unless a classifier is a cosine one.
+            it: none, if mmsegmentation or mmpretrain has all parts of the model.
     """
 
     config: Config
@@ -48,7 +49,7 @@ class ExportedSegmentor:
         return [folder / 'weights.pth', *(folder / f'{name}.py' for name in texts)]
 
 
-def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedSegmentor:
+def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedModel:
     """Leave of a config and its checkpoint what mmsegmentation needs for the same predictions.
 
     Args:
@@ -61,21 +62,49 @@ def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedS
         ValueError: if the model cannot be exported, see :func:`plain_segmentor`, or if the test
             pipeline cannot, see :func:`inference_settings`.
     """
-    if not isinstance(checkpoint, Mapping) or 'state_dict' not in checkpoint:
-        raise ValueError('there is no state_dict; give a checkpoint that the training saved.')
     settings = config.to_dict()
     model = dict(settings.get('model') or {})
     # mmengine's Runner looks for it here too; mmsegmentation's inference does not.
     model.setdefault('data_preprocessor', settings.get('data_preprocessor'))
-    model, state_dict, modules = plain_segmentor(model, checkpoint['state_dict'])
-    kept = inference_settings(settings)
+    plain = plain_segmentor(model, trained_weights(checkpoint))
+    return packed(*plain, inference_settings(settings), checkpoint)
+
+
+def trained_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The ``state_dict`` of a checkpoint.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if not isinstance(checkpoint, Mapping) or 'state_dict' not in checkpoint:
+        raise ValueError('there is no state_dict; give a checkpoint that the training saved.')
+    return checkpoint['state_dict']
+
+
+def packed(
+    model: dict,
+    state_dict: dict[str, Tensor],
+    modules: dict[str, str],
+    settings: dict,
+    checkpoint: Mapping[str, Any],
+) -> ExportedModel:
+    """Put a model that needs no lt_mm together with what is kept of its training.
+
+    Args:
+        model: ``model`` of the config to be written.
+        state_dict: its weights.
+        modules: see :class:`ExportedModel`.
+        settings: the rest of the config.
+        checkpoint: of the training, whose ``meta`` is kept as :func:`export_segmentor` says.
+    """
     if modules:
-        custom = kept.get('custom_imports', {'imports': []})
-        kept['custom_imports'] = {**custom, 'imports': [*custom['imports'], *modules]}
+        custom = settings.get('custom_imports', {'imports': []})
+        custom = {**custom, 'imports': [*custom['imports'], *modules]}
+        settings = {**settings, 'custom_imports': custom}
     meta = checkpoint.get('meta') or {}
     meta = {name: _plain(meta[name]) for name in ('dataset_meta', 'class_counts') if name in meta}
-    return ExportedSegmentor(
-        Config({**kept, 'model': model}), dict(meta=meta, state_dict=state_dict), modules
+    return ExportedModel(
+        Config({**settings, 'model': model}), dict(meta=meta, state_dict=state_dict), modules
     )
 
 

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lt_mm.engine.inference_config import names_lt_mm
-from lt_mm.models.decode_heads import CosineHeadMixin, GMLHeadMixin
+from lt_mm.engine.plain_experts import plain_experts
+from lt_mm.models.decode_heads import CosineHeadMixin, GMLHeadMixin, MeanOfHeads
 from lt_mm.models.layers import CosineConv2d
 from lt_mm.models.segmentors import TeacherEncoderDecoder
 
-_TRAINING_STATE = re.compile(r'auxiliary_head\.|decode_head\.(\d+\.)?(gml|loss_decode)\.')
+_TRAINING_STATE = re.compile(
+    r'auxiliary_head\.|decode_head\.((experts\.)?\d+\.)?(gml|loss_decode)\.'
+)
 _MIXIN_ARGUMENTS = {
     name
     for mixin in (CosineHeadMixin, GMLHeadMixin)
@@ -51,6 +54,7 @@ def plain_segmentor(
     temperature once, here; its features have to be normalised at every image, which a subclass of
     the plain head does. Without that, each pixel would weigh by the norm of its feature when the
     logits are upsampled. Auxiliary heads, losses, queues, embeddings and teachers are left out.
+    Several experts become a head of their mean, or the one that is to predict alone.
 
     Args:
         model: ``model`` of a config, whose types are names; left as it is.
@@ -58,16 +62,19 @@ def plain_segmentor(
 
     Returns:
         The model, its weights, and name to text of the Python modules with its head: none without
-        a cosine classifier.
+        a cosine classifier or several experts.
 
     Raises:
         ValueError: if the model has no decode head, nothing of lt_mm, or a part of lt_mm that
             cannot be replaced, or if the weights do not fit it.
     """
     model = deepcopy(dict(model))
+    of_lt_mm = names_lt_mm(model)
+    _require_head(model)
+    model, state_dict, modules = plain_experts(model, state_dict)
     heads = _heads(model)
     trained = {prefix: MODELS.build(deepcopy(head)) for prefix, head in heads.items()}
-    if not names_lt_mm(model) and not any(isinstance(h, CosineHeadMixin) for h in trained.values()):
+    if not of_lt_mm and not any(isinstance(h, CosineHeadMixin) for h in trained.values()):
         raise ValueError(
             f'the model has nothing of lt_mm (decode_head: {next(reversed(heads.values()))["type"]}'
             '); mmsegmentation loads its config and checkpoint as they are.'
@@ -81,7 +88,6 @@ def plain_segmentor(
     for prefix, classifier in cosine.items():
         _fold(state, f'{prefix}conv_seg', classifier.temperature)
     state = _fitted(model, state)
-    modules = {}
     for prefix in cosine:
         plain = MODELS.get(heads[prefix]['type'])
         text = _NORMALIZED_HEAD.format(name=plain.__name__, module=plain.__module__)
@@ -90,14 +96,19 @@ def plain_segmentor(
     return model, state, modules
 
 
-def _heads(model: dict) -> dict[str, dict]:
-    """The decode heads of a model, by the prefix of their weights."""
-    head = model.get('decode_head')
-    if head is None:
+def _require_head(model: dict) -> None:
+    if model.get('decode_head') is None:
         raise ValueError(
             f'the model is a {model.get("type")} without decode_head; give the config of a '
             'segmentor of mmsegmentation.'
         )
+
+
+def _heads(model: dict) -> dict[str, dict]:
+    """The decode heads of a model, by the prefix of their weights."""
+    head = model['decode_head']
+    if isinstance(head, Mapping) and head['type'] == MeanOfHeads.__name__:
+        return {f'decode_head.experts.{i}.': one for i, one in enumerate(head['experts'])}
     if isinstance(head, Mapping):
         return {'decode_head.': head}
     return {f'decode_head.{index}.': stage for index, stage in enumerate(head)}
@@ -125,8 +136,8 @@ def _make_rest_plain(model: dict) -> None:
     for name, part in model.items():
         if names_lt_mm(part):
             raise ValueError(
-                f'model.{name} needs lt_mm at inference too; only GML and cosine heads, losses '
-                'and a teacher can be left out or replaced.'
+                f'model.{name} needs lt_mm at inference too; only GML and cosine heads, several '
+                'heads as experts, losses and a teacher can be left out or replaced.'
             )
 
 
@@ -141,7 +152,8 @@ def _fold(state: dict[str, Tensor], name: str, temperature: float) -> None:
         )
     unit = F.normalize(weight.double(), dim=1) / temperature
     state[f'{name}.weight'] = unit.to(torch.float32)[:, :, None, None]
-    state[f'{name}.bias'] = torch.zeros(len(unit))
+    # What is there already is a shift of the logits that the experts' compensation became.
+    state.setdefault(f'{name}.bias', torch.zeros(len(unit)))
 
 
 def _fitted(model: dict, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from statistics import harmonic_mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,19 @@ from lt_mm.structures import ClassCounts
 COLUMNS = ('class', 'group', 'count', 'acc', 'label_images', 'pred_images')
 TOP_K = 5
 NO_CLASS = -1
+
+
+class AccuracyFigures(NamedTuple):
+    """What `LongTailAccuracy` makes of the predictions of one classifier."""
+
+    metrics: dict[str, float]
+    """Percentages, top1 first."""
+    rows: list[tuple]
+    """A row of `COLUMNS` of each class."""
+    absent: list[str]
+    """Names of the classes without an image."""
+    left_out: list[str]
+    """Groups without a class to average."""
 
 
 def shot_groups(counts: Tensor, many_above: int = 100, few_below: int = 20) -> dict[str, Tensor]:
@@ -128,6 +141,23 @@ class LongTailAccuracy(BaseMetric):
         Raises:
             ValueError: If a sample has not exactly one label.
         """
+        # One entry an image, not one a batch: mmengine drops by their number the images that a
+        # distributed sampler repeats to give every rank as many.
+        self.results.extend(self.of_images(data_samples))
+
+    @staticmethod
+    def of_images(data_samples: Sequence[dict]) -> list[tuple[int, int, bool | None]]:
+        """Label, predicted class and whether the label is among the five best, of every image.
+
+        Args:
+            data_samples (Sequence[dict]): As of `process`.
+
+        Returns:
+            list[tuple[int, int, bool | None]]: One of each image; None where it is unknown.
+
+        Raises:
+            ValueError: If a sample has not exactly one label.
+        """
         if any(
             'gt_label' not in sample or sample['gt_label'].numel() != 1 for sample in data_samples
         ):
@@ -146,9 +176,7 @@ class LongTailAccuracy(BaseMetric):
         else:
             predictions = torch.cat([sample['pred_label'] for sample in data_samples])
             hits = [None] * len(labels)
-        # One entry an image, not one a batch: mmengine drops by their number the images that a
-        # distributed sampler repeats to give every rank as many.
-        self.results.extend(zip(labels.tolist(), predictions.tolist(), hits, strict=True))
+        return list(zip(labels.tolist(), predictions.tolist(), hits, strict=True))
 
     def compute_metrics(self, results: list[tuple[int, int, bool | None]]) -> dict[str, float]:
         """Compute the accuracies.
@@ -165,6 +193,23 @@ class LongTailAccuracy(BaseMetric):
         """
         if not results:
             return {}
+        figures = self.figures(results)
+        log_left_out(figures.absent, figures.left_out)
+        if self.show_table:
+            log(f'per class:\n{table_text(COLUMNS, figures.rows)}')
+        if self.output_csv is not None:
+            write_csv(self.output_csv, COLUMNS, figures.rows)
+        return figures.metrics
+
+    def figures(self, results: list[tuple[int, int, bool | None]]) -> AccuracyFigures:
+        """Compute the accuracies and those of each class, and write nothing.
+
+        Args:
+            results (list): As of `compute_metrics`; not empty.
+
+        Raises:
+            ValueError: If the counts do not fit the number of classes or a label is not a class.
+        """
         labels, predictions, hits = (np.array(column) for column in zip(*results, strict=True))
         names, counts = self._classes(max(labels.max(), predictions.max()) + 1)
         size = len(names)
@@ -185,8 +230,6 @@ class LongTailAccuracy(BaseMetric):
             metrics['top5'] = 100 * float(hits.astype(bool).mean())
         groups = self._groups(counts)
         means = group_means(accuracies, groups)
-        absent = [name for name, number in zip(names, images, strict=True) if number == 0]
-        log_left_out(absent, [group for group in groups if group not in means])
         evaluated = accuracies[images > 0]
         metrics.update(
             **means,
@@ -197,12 +240,12 @@ class LongTailAccuracy(BaseMetric):
         # A model may have outputs for classes that the data set lacks.
         known = predictions[(predictions >= 0) & (predictions < size)]
         predicted = np.bincount(known, minlength=size)
-        rows = class_rows(names, groups, counts, [accuracies], [images, predicted])
-        if self.show_table:
-            log(f'per class:\n{table_text(COLUMNS, rows)}')
-        if self.output_csv is not None:
-            write_csv(self.output_csv, COLUMNS, rows)
-        return metrics
+        return AccuracyFigures(
+            metrics,
+            rows=class_rows(names, groups, counts, [accuracies], [images, predicted]),
+            absent=[name for name, number in zip(names, images, strict=True) if number == 0],
+            left_out=[group for group in groups if group not in means],
+        )
 
     def _classes(self, seen: int) -> tuple[Sequence[str], ClassCounts | None]:
         names = (self.dataset_meta or {}).get('classes')

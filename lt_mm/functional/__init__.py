@@ -1,5 +1,6 @@
 """The maths of lt_mm in plain PyTorch: tensors in, tensors out, usable from any program."""
 
+from .aggregation import aggregate_logits, prediction_stability
 from .alignment import align_logits
 from .calibration import (
     CalibrationSums,
@@ -12,6 +13,14 @@ from .class_weights import effective_number_weights, inverse_power_weights
 from .contrast import balanced_contrastive_loss, supervised_contrastive_loss
 from .cross_entropy import logit_adjusted_cross_entropy, reduce_loss
 from .distillation import distillation_loss, log_partition, noise_contrastive_loss
+from .experts import (
+    class_wise_temperature,
+    diversity_divergence,
+    gather_categories,
+    hard_categories,
+    hard_category_mask,
+    mutual_divergence,
+)
 from .finite_check import check_finite
 from .focal import sigmoid_focal_loss, softmax_focal_loss
 from .grouping import rank_within_group, sample_per_group
@@ -24,23 +33,30 @@ from .nearest_mean import nearest_mean_logits, normalize_features
 from .negatives import sample_other_groups
 from .parametric_contrast import parametric_contrastive_loss
 from .post_compensation import post_compensate
-from .priors import log_prior, queue_lengths
+from .priors import log_prior, queue_lengths, reversed_log_prior
+from .routing import routing_targets, running_means
 from .seesaw import seesaw_cross_entropy
 from .soft_targets import mix_hard_losses
 from .weight_norm import tau_normalize
 
 __all__ = [
     'CalibrationSums',
+    'aggregate_logits',
     'align_logits',
     'balanced_contrastive_loss',
     'calibration_sums',
     'check_finite',
     'check_labels',
     'class_log_likelihood',
+    'class_wise_temperature',
     'distillation_loss',
+    'diversity_divergence',
     'effective_number_weights',
     'equal_width_bins',
     'expected_calibration_error',
+    'gather_categories',
+    'hard_categories',
+    'hard_category_mask',
     'inverse_power_weights',
     'label_aware_smoothing',
     'lade_regularizer',
@@ -52,14 +68,19 @@ __all__ = [
     'margin_cross_entropy',
     'maximum_calibration_error',
     'mix_hard_losses',
+    'mutual_divergence',
     'nearest_mean_logits',
     'noise_contrastive_loss',
     'normalize_features',
     'parametric_contrastive_loss',
     'post_compensate',
+    'prediction_stability',
     'queue_lengths',
     'rank_within_group',
     'reduce_loss',
+    'reversed_log_prior',
+    'routing_targets',
+    'running_means',
     'sample_other_groups',
     'sample_per_group',
     'seesaw_cross_entropy',

@@ -1,4 +1,4 @@
-"""What follows from class counts alone: the log prior and the queue lengths of GML."""
+"""What follows from class counts alone: log priors and the queue lengths of GML."""
 
 from collections.abc import Sequence
 
@@ -74,6 +74,33 @@ def log_prior(counts: Tensor | Sequence[float]) -> Tensor:
     """
     counts = check_counts(counts).clamp(min=1)
     return (counts.log() - counts.sum().log()).float()
+
+
+def reversed_log_prior(log_prior: Tensor) -> Tensor:
+    """The log prior of a training set in which frequent and rare classes change places.
+
+    The class of rank r is given the value of the class of rank C - 1 - r. Of classes as frequent
+    as each other, the lower index ranks as the rarer one.
+
+    Source: public code of SADE (Zhang et al., Self-Supervised Aggregation of Diverse Experts for
+    Test-Agnostic Long-Tailed Recognition, NeurIPS 2022), the inverse prior.
+
+    Args:
+        log_prior (Tensor): Shape (C,), any dtype; counts or probabilities will do as well.
+
+    Returns:
+        Tensor: The same values in another order, shape (C,).
+
+    Raises:
+        ValueError: If it is not one number for each class.
+    """
+    if log_prior.ndim != 1:
+        raise ValueError(
+            f'log_prior has shape {tuple(log_prior.shape)}: give one number for each class, '
+            'shape (C,)'
+        )
+    values, order = log_prior.sort(stable=True)
+    return torch.empty_like(log_prior).scatter(0, order, values.flip(0))
 
 
 def queue_lengths(counts: Tensor | Sequence[int], size: int, min_size: int) -> Tensor:

@@ -10,3 +10,4 @@ if find_spec('mmpretrain') is not None:
     from .backbones import *  # noqa: F403
     from .classifiers import *  # noqa: F403
     from .heads import *  # noqa: F403
+    from .necks import *  # noqa: F403

@@ -57,7 +57,13 @@ def test_parses_with_components_that_exist(name):
     assert cfg.default_scope == 'mmpretrain'
     assert len((CONFIGS / f'{name}.py').read_text().splitlines()) <= 30
     assert (CONFIGS / f'{name}.py').read_text().startswith('# ')
-    children = (registry.DATASETS, registry.HOOKS, registry.METRICS, registry.MODELS)
+    children = (
+        registry.DATASETS,
+        registry.DATA_SAMPLERS,
+        registry.HOOKS,
+        registry.METRICS,
+        registry.MODELS,
+    )
     found = {kind for kind in types(cfg.to_dict()) if kind.startswith('lt_mm.')}
     for kind in found:
         assert any(child.get(kind) for child in children), kind

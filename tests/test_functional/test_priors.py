@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_mm.functional.priors import check_counts, log_prior, queue_lengths
+from lt_mm.functional.priors import check_counts, log_prior, queue_lengths, reversed_log_prior
 from lt_mm.structures import ClassCounts
 
 
@@ -113,3 +113,27 @@ def test_queue_lengths_refuse_sizes_that_cannot_be(size, min_size, message):
 def test_queue_lengths_are_those_of_the_naive_method(counts, min_size, spare):
     size = min_size * len(counts) + spare
     assert queue_lengths(counts, size, min_size).tolist() == naive_lengths(counts, size, min_size)
+
+
+def naive_reversed(values):
+    """Give every class the value of the class whose rank, from the other end, is its own."""
+    ranked = sorted(range(len(values)), key=lambda c: (values[c], c))
+    return [values[ranked[len(values) - 1 - ranked.index(c)]] for c in range(len(values))]
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12))
+def test_reversed_log_prior_swaps_ranks_also_where_classes_are_as_frequent(counts):
+    prior = log_prior(counts)
+    assert reversed_log_prior(prior).tolist() == naive_reversed(prior.tolist())
+
+
+def test_reversed_log_prior_of_an_unsorted_prior():
+    prior = torch.tensor([0.1, 0.6, 0.05, 0.25]).log()
+    expected = torch.tensor([0.25, 0.05, 0.6, 0.1]).log()
+    assert torch.equal(reversed_log_prior(prior), expected)
+    assert torch.equal(reversed_log_prior(expected), prior)
+
+
+def test_reversed_log_prior_refuses_a_table():
+    with pytest.raises(ValueError, match=r'shape \(2, 2\)'):
+        reversed_log_prior(torch.zeros(2, 2))

@@ -44,3 +44,17 @@ def test_gml_trains_and_evaluates(name, tmp_path, run_tool, tools, options, teac
     assert state['decode_head.gml.class_counts.counts'].sum() > 0
     assert not any('teacher' in name for name in state)
     assert len(csv.read_text().splitlines()) == 13
+
+
+@pytest.mark.parametrize('name', ['experts_fcn_r18_digits_mutual', 'experts_fcn_r18_digits_sade'])
+def test_experts_train_and_evaluate(name, tmp_path, run_tool, tools, options):
+    csv = tmp_path / 'per_class.csv'
+    run_tool(
+        'train.py', tools.parent / 'configs' / f'{name}.py', '--work-dir', tmp_path / 'run',
+        '--cfg-options', *options, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
+    )  # fmt: skip
+    state = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict']
+    assert state['decode_head.expert_weights'].unique().numel() == 1
+    prior = 'post_compensation' if 'mutual' in name else 'experts.2.loss_decode'
+    assert state[f'decode_head.{prior}.class_counts.counts'].sum() > 0
+    assert len(csv.read_text().splitlines()) == 13

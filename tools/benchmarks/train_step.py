@@ -1,7 +1,8 @@
-"""Time and memory of a training step of configs, the first being what the others are held against.
+"""Time, memory, parameters and FLOPs of configs, the first being what the others are held against.
 
 Each runs on made-up images in a process of its own, several times in turn, with its queue full.
-A teacher gets random weights. Weights that the configs would download are left out.
+A teacher gets random weights. Weights that the configs would download are left out. Parameters are
+those of the training without a teacher; FLOPs are those of the logits of one image.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from lt_mm.engine.environment import describe_environment
 from lt_mm.engine.fresh_process import in_fresh_process, peak_memory
+from lt_mm.engine.model_costs import config_costs
+from lt_mm.models.layers import ClassQueue
 from lt_mm.structures import ClassCounts
 
 MIB = 1 << 20
@@ -68,7 +71,16 @@ def main(argv: list[str] | None = None) -> None:
         mine = [turn for turn in turns if turn['config'] == config]
         seconds = median(second for turn in mine for second in turn['seconds'])
         peak = max(turn['peak_mib'] for turn in mine)
-        rows.append(dict(config=Path(config).stem, seconds=seconds, peak_mib=peak))
+        costs = config_costs(_config(config, vars(args)), (args.crop, args.crop))
+        rows.append(
+            dict(
+                config=Path(config).stem,
+                seconds=seconds,
+                peak_mib=peak,
+                parameters=costs.parameters,
+                flops=costs.flops,
+            )
+        )
     Console(width=100).print(_table(rows))
     if args.json:
         names = ('device', 'amp', 'crop', 'batch', 'steps', 'turns', 'cfg_options')
@@ -105,8 +117,7 @@ class Step:
 
     def __init__(self, config: str, settings: dict) -> None:
         torch.manual_seed(0)
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(settings['cfg_options'])
+        cfg = _config(config, settings)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         cfg.model.pretrained = None
         if 'teacher' in cfg.model:
@@ -135,6 +146,12 @@ class Step:
             torch.cuda.synchronize(self.device)
 
 
+def _config(path: str, settings: dict) -> Config:
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(settings['cfg_options'])
+    return cfg
+
+
 def _random_teacher(config: str) -> str:
     """Path of random weights for a teacher; the folder goes when the process ends."""
     _random_teacher.folder = TemporaryDirectory()
@@ -151,8 +168,7 @@ def _fill(model: nn.Module, num_classes: int) -> None:
     for module in model.modules():
         if hasattr(module, 'set_class_counts'):
             module.set_class_counts(counts)
-    queue = getattr(getattr(model.decode_head, 'gml', None), 'queue', None)
-    if queue is not None:
+    for queue in (module for module in model.modules() if isinstance(module, ClassQueue)):
         labels = torch.repeat_interleave(torch.arange(num_classes), queue.lengths.cpu())
         features = torch.rand(len(labels), queue.features.shape[1])
         queue.enqueue(features.to(queue.features.device), labels, torch.arange(len(labels)))
@@ -177,7 +193,7 @@ def _batch(size: int, crop: int, num_classes: int) -> dict:
 
 
 def _table(rows: list[dict]) -> Table:
-    table = Table('config', 's / step', 'of the first', 'peak MiB', 'more than the first')
+    table = Table('config', 's / step', 'of 1st', 'peak MiB', 'more', 'M params', 'GFLOPs')
     for row in rows:
         table.add_row(
             row['config'],
@@ -185,6 +201,8 @@ def _table(rows: list[dict]) -> Table:
             f'{100 * row["seconds"] / rows[0]["seconds"]:.0f} %',
             f'{row["peak_mib"]:.0f}',
             f'{row["peak_mib"] - rows[0]["peak_mib"]:+.0f}',
+            f'{row["parameters"] / 1e6:.2f}',
+            f'{row["flops"] / 1e9:.2f}',
         )
     return table
 

@@ -1,4 +1,4 @@
-# 78,000 parameters: the smallest of the CIFAR ResNets.
+# 75,000 parameters: the smallest of the CIFAR ResNets.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),

@@ -5,6 +5,7 @@ from .class_means_hook import ClassMeansHook
 from .deferred_hook import DeferredHook
 from .random_state_hook import RandomStateHook
 from .reinitialize_hook import ReinitializeHook
+from .test_time_aggregation_hook import TestTimeAggregationHook
 
 __all__ = [
     'ClassCountsHook',
@@ -12,4 +13,5 @@ __all__ = [
     'DeferredHook',
     'RandomStateHook',
     'ReinitializeHook',
+    'TestTimeAggregationHook',
 ]

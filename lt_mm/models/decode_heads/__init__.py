@@ -27,6 +27,8 @@ from .gml_heads import (
     GMLSegformerHead,
     GMLUPerHead,
 )
+from .mean_of_heads import MeanOfHeads
+from .multi_expert_decode_head import MultiExpertDecodeHead
 
 __all__ = [
     'CosineASPPHead',
@@ -50,4 +52,6 @@ __all__ = [
     'GMLPSPHead',
     'GMLSegformerHead',
     'GMLUPerHead',
+    'MeanOfHeads',
+    'MultiExpertDecodeHead',
 ]

@@ -34,6 +34,10 @@ class GMLHeadMixin(CosineHeadMixin):
         ValueError: if the head is binary with a single output channel, or ``keys_per_class`` is
             below 1.
 
+    Attributes:
+        fills_queue: whether the losses put their keys into the queue; not where another head fills
+            it, as in :class:`MultiExpertDecodeHead`.
+
     Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8.
     """
 
@@ -60,8 +64,14 @@ class GMLHeadMixin(CosineHeadMixin):
             )
         self.keys_per_class = keys_per_class
         self.gml = GMLLoss(self.num_classes, self.channels, **{'alpha': alpha, **(gml or {})})
+        self.fills_queue = True
         self._features: Tensor | None = None
         self._teacher_features: Tensor | None = None
+
+    @property
+    def key_channels(self) -> dict[str, int]:
+        """Width of the keys, by the argument that sets it."""
+        return {'gml.key_channels': self.gml.queue.features.shape[1]}
 
     @contextmanager
     def keys_from(self, features: Tensor) -> Iterator[None]:
@@ -97,7 +107,8 @@ class GMLHeadMixin(CosineHeadMixin):
             keys = self._labelled_rows(self._teacher_features, labels)
         ids = sample_ids(batch_data_samples).to(labels.device)
         losses = super().loss_by_feat(seg_logits, batch_data_samples)
-        self._enqueue(*keys, ids)
+        if self.fills_queue:
+            self._enqueue(*keys, ids)
         queries, query_labels, images = rows
         losses.update(self.gml(queries, query_labels, ids[images]))
         return losses

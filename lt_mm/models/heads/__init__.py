@@ -8,6 +8,9 @@ from .decoupled_cls_head import (
     DecoupledVisionTransformerClsHead,
 )
 from .gml_cls_head import GMLClsHead
+from .multi_expert_cls_head import MultiExpertClsHead
+from .reslt_cls_head import ResLTClsHead
+from .routed_cls_head import RoutedClsHead
 
 __all__ = [
     'ContrastiveClsHead',
@@ -16,4 +19,7 @@ __all__ = [
     'DecoupledClsHeadMixin',
     'DecoupledVisionTransformerClsHead',
     'GMLClsHead',
+    'MultiExpertClsHead',
+    'ResLTClsHead',
+    'RoutedClsHead',
 ]

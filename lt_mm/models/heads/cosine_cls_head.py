@@ -105,7 +105,7 @@ class CosineClsHead(LinearClsHead):
                     f'cal_acc of {type(self).__name__} has no meaning for soft labels, such as '
                     'Mixup makes; set cal_acc=False.'
                 )
-            accuracies = Accuracy.calculate(logits, targets, topk=self.topk)
+            accuracies = Accuracy.calculate(logits, targets, topk=self.topk, thrs=(None,))
             losses |= {
                 f'accuracy_top-{k}': accuracy[0]
                 for k, accuracy in zip(self.topk, accuracies, strict=True)

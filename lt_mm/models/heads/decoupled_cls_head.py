@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mmpretrain.models.heads import VisionTransformerClsHead
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_mm.models.heads.cosine_cls_head import CosineClsHead
 from lt_mm.models.layers import DecoupledHeadMixin
@@ -37,11 +37,25 @@ class DecoupledClsHead(DecoupledClsHeadMixin, CosineClsHead):
     has a balanced sampler.
 
     Args:
-        args: those of :class:`CosineClsHead`, ``alpha`` being 0.
+        args: those of :class:`CosineClsHead`.
+        loss: as there. Defaults to cross-entropy.
+        alpha: as there, and for the default loss 0.
         kwargs: likewise, and those of :class:`~lt_mm.models.layers.DecoupledHeadMixin`.
     """
 
-    base_arguments = MappingProxyType(dict(classifier='linear', alpha=0.0))
+    base_arguments = MappingProxyType(dict(classifier='linear'))
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: dict | nn.Module | None = None,
+        alpha: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # A loss that is given keeps its own default, which is not 0.
+        if loss is None and alpha is None:
+            alpha = 0.0
+        super().__init__(*args, loss=loss, alpha=alpha, **kwargs)
 
 
 @MODELS.register_module()

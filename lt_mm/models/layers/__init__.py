@@ -6,6 +6,7 @@ from .cosine import CosineConv2d, CosineLinear
 from .decoupled_head_mixin import DecoupledHeadMixin
 from .disalign import DisAlign
 from .embedding_bank import EmbeddingBank
+from .expert_routers import ExpertRouters
 from .frozen_encoder_mixin import FrozenEncoderMixin
 from .gather import GatheredRows, gather_rows
 from .labelled_queue import LabelledQueue
@@ -23,6 +24,7 @@ __all__ = [
     'DecoupledHeadMixin',
     'DisAlign',
     'EmbeddingBank',
+    'ExpertRouters',
     'FrozenEncoderMixin',
     'GatheredRows',
     'LabelledQueue',

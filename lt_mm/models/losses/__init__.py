@@ -4,14 +4,18 @@ from .alpha import with_alpha
 from .bcl_loss import BCLLoss
 from .class_weights import ClassWeights
 from .crd_loss import CRDLoss
+from .diversity_loss import DiversityLoss
 from .focal_loss import FocalLoss
 from .gml_loss import GMLLoss
+from .hard_category_loss import HardCategoryLoss
+from .interplay_loss import InterplayLoss
 from .kd_loss import KDLoss
 from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
 from .lade_loss import LADELoss
 from .ldam_loss import LDAMLoss
 from .logit_adjusted_loss import LogitAdjustedLoss
 from .logit_loss import LogitLoss
+from .mutual_loss import MutualLoss
 from .paco_loss import PaCoLoss
 from .seesaw_loss import SeesawLoss
 from .supcon_loss import SupConLoss
@@ -22,14 +26,18 @@ __all__ = [
     'BCLLoss',
     'CRDLoss',
     'ClassWeights',
+    'DiversityLoss',
     'FocalLoss',
     'GMLLoss',
+    'HardCategoryLoss',
+    'InterplayLoss',
     'KDLoss',
     'LADELoss',
     'LDAMLoss',
     'LabelAwareSmoothingLoss',
     'LogitAdjustedLoss',
     'LogitLoss',
+    'MutualLoss',
     'PaCoLoss',
     'SeesawLoss',
     'SupConLoss',

@@ -6,20 +6,20 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from lt_mm.models.decode_heads import GMLHeadMixin
 from lt_mm.models.teachers import SegmentationTeacher, TaughtMixin, check_feature_width
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
 class TeacherEncoderDecoder(TaughtMixin, EncoderDecoder):
-    """An EncoderDecoder whose GML head takes its keys from a frozen teacher.
+    """An EncoderDecoder whose GML heads take their keys from a frozen teacher.
 
     The teacher sees the very batch the student sees, in eval mode; see :class:`TaughtMixin`.
 
     Args:
         teacher: ``dict(config=..., checkpoint=...)``, see :class:`SegmentationTeacher`.
-        args: those of :class:`EncoderDecoder`, with a GML head as ``decode_head``.
+        args: those of :class:`EncoderDecoder`, with a GML head as ``decode_head``, or a
+            :class:`MultiExpertDecodeHead` with GML heads.
         kwargs: likewise.
 
     Raises:
@@ -33,10 +33,10 @@ class TeacherEncoderDecoder(TaughtMixin, EncoderDecoder):
 
     def __init__(self, *args: Any, teacher: dict, **kwargs: Any) -> None:
         super().__init__(*args, teacher=teacher, **kwargs)
-        if not isinstance(self.decode_head, GMLHeadMixin):
+        if not getattr(self.decode_head, 'key_channels', None):
             raise ValueError(
                 f'decode_head is a {type(self.decode_head).__name__}, which takes no keys from a '
-                'teacher; use one of the lt_mm.GML*Head.'
+                'teacher; use one of the lt_mm.GML*Head, alone or among several experts.'
             )
 
     def check_teacher(self, teacher: SegmentationTeacher) -> None:
@@ -45,8 +45,8 @@ class TeacherEncoderDecoder(TaughtMixin, EncoderDecoder):
         Raises:
             ValueError: if its features or its images are others than the student's.
         """
-        expected = self.decode_head.gml.queue.features.shape[1]
-        check_feature_width(teacher.feature_channels, expected, 'decode_head.gml.key_channels')
+        for argument, width in self.decode_head.key_channels.items():
+            check_feature_width(teacher.feature_channels, width, f'decode_head.{argument}')
         super().check_teacher(teacher)
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:

@@ -158,3 +158,16 @@ def test_bad_input():
         build(freeze_classifier=True)
     with pytest.raises(ValueError, match='2 classes but PostCompensation has 3'):
         build(post_compensation=dict(class_counts=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ('given', 'alpha'),
+    [
+        ({}, 0.0),
+        (dict(alpha=0.3), 0.3),
+        (dict(loss=dict(type='lt_mm.LogitAdjustedLoss')), 1.0),
+        (dict(loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.5)), 0.5),
+    ],
+)
+def test_loss_is_cross_entropy_unless_another_is_given(given, alpha):
+    assert build(**given).loss_module.alpha == alpha

@@ -1,0 +1,11 @@
+# Mutual learning: two heads trained by cross-entropy teach each other; the prior is taken out at
+# test time.
+_base_ = 'ce_fcn_r18_digits.py'
+model = dict(
+    decode_head=dict(
+        type='lt_mm.MultiExpertDecodeHead',
+        experts=[dict(type='FCNHead')] * 2,
+        interplay=dict(type='lt_mm.MutualLoss'),
+        post_compensation=dict(),
+    )
+)

@@ -1,0 +1,218 @@
+"""Several classifiers, each on its own features of the same images."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule, ModuleList
+from mmpretrain.evaluation.metrics import Accuracy
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from lt_mm.functional import check_finite
+from lt_mm.models.heads.decoupled_cls_head import DecoupledClsHead
+from lt_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class MultiExpertClsHead(BaseModule):
+    """E classifiers with a loss each, an exchange between them, and the mean of their logits.
+
+    The logged losses are ``expert0.loss_cls`` and so on, and those of ``interplay`` beside them;
+    the training minimises their sum. The prediction is the mean of the logits, weighted by the
+    buffer ``expert_weights``, (E,), which is 1/E until an aggregation at test time changes it.
+
+    ``lt_mm.MultiExpertResNet`` and the neck ``lt_mm.ExpertGlobalAveragePooling`` give the features.
+
+    Args:
+        num_classes: C.
+        in_channels: D, width of the features.
+        num_experts: E.
+        classifier: 'linear', 'cosine' or the config of a layer, see :class:`DecoupledClsHead`.
+        temperature: of a cosine classifier. Defaults to 1/30.
+        loss: config of a loss that every expert gets its own of, or a list of E configs. Defaults
+            to cross-entropy.
+        interplay: config of an :class:`~lt_mm.models.losses.InterplayLoss` such as
+            ``dict(type='lt_mm.MutualLoss')``: a module that takes logits (E, N, C) and targets, and
+            returns losses whose keys begin with 'loss_'.
+        post_compensation: arguments of :class:`~lt_mm.models.layers.PostCompensation` for the
+            predictions of every expert, and so for their mean; or a list of E of them, None for an
+            expert whose loss is logit-adjusted already.
+        expert_predictions: whether predictions hold ``expert_scores``, (E, C), the softmax of each
+            expert; ``lt_mm.ExpertAccuracy`` evaluates them.
+        topk: ranks of the accuracies in training.
+        cal_acc: whether to log the accuracy of the mean logits in training.
+        init_cfg: of every expert. Defaults to that of :class:`CosineClsHead`.
+
+    Raises:
+        ValueError: if there is no expert, a list has not E entries, or there is an interplay of one
+            expert; when called with other features than (N, E, D).
+        FloatingPointError: in training, if logits are not finite, with the first expert whose they
+            are.
+
+    Source: Wang et al., ICLR 2021 (RIDE); Park et al., "Mutual Learning for Long-Tailed
+    Recognition", WACV 2023.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        num_experts: int = 3,
+        classifier: str | dict = 'linear',
+        temperature: float | None = None,
+        loss: dict | Sequence[dict] | None = None,
+        interplay: dict | None = None,
+        post_compensation: dict | Sequence[dict | None] | None = None,
+        expert_predictions: bool = False,
+        topk: int | tuple[int, ...] = (1,),
+        cal_acc: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if num_experts < 1:
+            raise ValueError(f'num_experts of {name} is {num_experts}, but it must be 1 or more.')
+        if interplay is not None and num_experts == 1:
+            raise ValueError(
+                f'{name} has one expert and the interplay {interplay["type"]}, which needs two or '
+                'more; raise num_experts, or leave interplay out.'
+            )
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.num_experts = num_experts
+        self.expert_predictions = expert_predictions
+        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
+        self.cal_acc = cal_acc
+        of_experts = zip(
+            self._per_expert('loss', loss),
+            self._per_expert('post_compensation', post_compensation),
+            strict=True,
+        )
+        self.experts = ModuleList(
+            DecoupledClsHead(
+                num_classes,
+                in_channels,
+                classifier=copy.deepcopy(classifier),
+                temperature=temperature,
+                loss=expert_loss,
+                post_compensation=compensation,
+                init_cfg=copy.deepcopy(init_cfg),
+            )
+            for expert_loss, compensation in of_experts
+        )
+        self.interplay: nn.Module | None = None
+        if interplay is not None:
+            self.interplay = MMPRETRAIN_MODELS.build(interplay)
+        self.register_buffer('expert_weights', torch.full((num_experts,), 1 / num_experts))
+
+    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """(N, E, D), the features that the experts see.
+
+        Raises:
+            ValueError: if the last features are of another shape.
+        """
+        wanted = (self.num_experts, self.in_channels)
+        if feats[-1].ndim != 3 or feats[-1].shape[1:] != wanted:
+            raise ValueError(
+                f'features of shape {tuple(feats[-1].shape)} reached {type(self).__name__}, but it '
+                f'has num_experts={wanted[0]} and in_channels={wanted[1]} and needs '
+                f'(N, {wanted[0]}, {wanted[1]}); take lt_mm.MultiExpertResNet of as many experts '
+                'and the neck lt_mm.ExpertGlobalAveragePooling, or correct the head.'
+            )
+        return feats[-1]
+
+    def expert_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """(E, N, C) logits; in eval mode compensated, where that is asked for."""
+        features = self.pre_logits(feats).unbind(1)
+        pairs = zip(self.experts, features, strict=True)
+        return torch.stack([expert((feature,)) for expert, feature in pairs])
+
+    def aggregate(self, logits: Tensor) -> Tensor:
+        """Mean over experts of (E, N, C) logits by ``expert_weights``: (N, C)."""
+        return (self.expert_weights[:, None, None] * logits).sum(0)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Mean logits, (N, C)."""
+        return self.aggregate(self.expert_logits(feats))
+
+    def loss(
+        self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """All losses of a batch.
+
+        Args:
+            feats: features of each stage; the last, (N, E, D), is classified.
+            data_samples: with hard labels or, after Mixup and the like, soft ones.
+            kwargs: further arguments of the experts' losses.
+
+        Raises:
+            ValueError: if a label is not a class.
+            FloatingPointError: if logits are not finite.
+        """
+        targets = self.experts[0].targets(data_samples)
+        return self.losses_of(self.expert_logits(feats), targets, **kwargs)
+
+    def losses_of(self, logits: Tensor, targets: Tensor, **kwargs: Any) -> dict[str, Tensor]:
+        """Losses of (E, N, C) logits against (N,) labels or (N, C) soft ones, by their keys."""
+        self._check_finite(logits)
+        losses = {}
+        for index, (expert, own) in enumerate(zip(self.experts, logits, strict=True)):
+            own_losses = expert.classification_loss(own, targets, **kwargs)
+            losses |= {f'expert{index}.{key}': value for key, value in own_losses.items()}
+        if self.interplay is not None:
+            losses |= self.interplay(logits, targets)
+        if self.cal_acc:
+            losses |= self._accuracies(logits, targets)
+        return losses
+
+    def predict(
+        self, feats: tuple[Tensor, ...], data_samples: list[DataSample | None] | None = None
+    ) -> list[DataSample]:
+        """Scores and labels of the mean logits and, where asked for, each expert's scores.
+
+        Args:
+            feats: features of each stage; the last is (N, E, D).
+            data_samples: N to be filled in. Defaults to new ones.
+        """
+        logits = self.expert_logits(feats)
+        scores = self.aggregate(logits).softmax(1)
+        samples = data_samples or [None] * len(scores)
+        samples = [DataSample() if sample is None else sample for sample in samples]
+        for sample, score in zip(samples, scores, strict=True):
+            sample.set_pred_score(score).set_pred_label(score.argmax(0, keepdim=True))
+        if self.expert_predictions:
+            of_samples = logits.to(scores.dtype).softmax(2).transpose(0, 1)
+            for sample, of_experts in zip(samples, of_samples, strict=True):
+                sample.set_field(of_experts, 'expert_scores', dtype=Tensor)
+        return samples
+
+    def _accuracies(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        if targets.ndim > 1:
+            raise ValueError(
+                f'cal_acc of {type(self).__name__} has no meaning for soft labels, such as Mixup '
+                'makes; set cal_acc=False.'
+            )
+        mean = self.aggregate(logits.detach())
+        values = Accuracy.calculate(mean, targets, topk=self.topk, thrs=(None,))
+        return {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values, strict=True)}
+
+    def _check_finite(self, logits: Tensor) -> None:
+        # One look at all of them, since each look waits for the device.
+        if logits.isfinite().all():
+            return
+        for index, own in enumerate(logits):
+            name = f'the logits of expert {index}'
+            check_finite(own, type(self).__name__, name, 'the mean of all would be spoilt')
+
+    def _per_expert(self, argument: str, value: Any) -> list:
+        if not isinstance(value, list | tuple):
+            return [copy.deepcopy(value) for _ in range(self.num_experts)]
+        if len(value) != self.num_experts:
+            raise ValueError(
+                f'{argument} of {type(self).__name__} has {len(value)} entries for '
+                f'{self.num_experts} experts; give one for each, or one for all that is no list.'
+            )
+        return list(value)
