@@ -41,6 +41,11 @@ METHODS = {
     'gml-alpha1': ('GML, α = 1', 'configs/gml_fcn_r18_digits_alpha1.py', 'ce'),
     'gml-trainable-temperature': (
         'GML, α = 1, τ_g learnt', 'configs/gml_fcn_r18_digits_trainable-temperature.py', 'ce'),
+    'post-compensation': (
+        'post-compensated softmax', 'configs/post-compensation_fcn_r18_digits.py', None),
+    'wide': ('post-compensated, one wide head', 'configs/wide_fcn_r18_digits.py', None),
+    'mutual': ('mutual learning, 3 heads', 'configs/mutual_fcn_r18_digits.py', None),
+    'sade': ('SADE, 3 heads', 'configs/sade_fcn_r18_digits.py', None),
 }  # fmt: skip
 
 

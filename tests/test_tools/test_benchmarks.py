@@ -63,7 +63,7 @@ def test_step_benchmark_measures_each_config_with_full_queues(monkeypatch, tmp_p
 
 
 def test_step_benchmark_counts_what_experts_add(monkeypatch, tmp_path, capsys):
-    configs = [DEMO[0], str(ROOT / 'configs' / 'experts_fcn_r18_digits_mutual.py')]
+    configs = [DEMO[0], str(ROOT / 'configs' / 'mutual_fcn_r18_digits.py')]
     path = tmp_path / 'a.json'
     tool('train_step', monkeypatch).main([*configs, *SMALL, '--json', str(path)])
     one, two = json.loads(path.read_text())['rows']

@@ -46,7 +46,7 @@ def test_gml_trains_and_evaluates(name, tmp_path, run_tool, tools, options, teac
     assert len(csv.read_text().splitlines()) == 13
 
 
-@pytest.mark.parametrize('name', ['experts_fcn_r18_digits_mutual', 'experts_fcn_r18_digits_sade'])
+@pytest.mark.parametrize('name', ['mutual_fcn_r18_digits', 'sade_fcn_r18_digits'])
 def test_experts_train_and_evaluate(name, tmp_path, run_tool, tools, options):
     csv = tmp_path / 'per_class.csv'
     run_tool(
