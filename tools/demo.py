@@ -13,8 +13,9 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
+from lt_mm.engine.expert_results import with_experts
 from lt_mm.visualization.demo_report import draw_per_class, draw_predictions
-from lt_mm.visualization.result_table import summary_table
+from lt_mm.visualization.result_table import INFERENCE_COSTS, SEGMENTATION, summary_table
 
 # Short name -> (name in tables, config, teacher).
 METHODS = {
@@ -47,6 +48,8 @@ METHODS = {
     'mutual': ('mutual learning, 3 heads', 'configs/mutual_fcn_r18_digits.py', None),
     'sade': ('SADE, 3 heads', 'configs/sade_fcn_r18_digits.py', None),
 }  # fmt: skip
+# Rows of a second table, with costs and with experts alone, where there are some.
+EXPERTS = ('ce', 'post-compensation', 'wide', 'mutual', 'sade')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -83,8 +86,12 @@ def main(argv: list[str] | None = None) -> None:
     results = run_all(experiments, args.jobs, args.reuse)
     labels = {name: METHODS[name][0] for name in methods}
     console.print(summary_table(results, labels))
+    configs = {name: METHODS[name][1] for name in methods if name in EXPERTS}
+    rows, names = with_experts(experiments, results, labels, configs)
+    if len(names) > len(configs):
+        console.print(summary_table(rows, names, SEGMENTATION, INFERENCE_COSTS))
     if args.json:
-        write_results(args.json, results, labels, args.jobs)
+        write_results(args.json, results, labels, args.jobs, rows, names)
     first = [experiment for experiment in experiments if experiment.seed == args.seeds[0]]
     pictures = [
         args.out_dir / 'class_counts.png',

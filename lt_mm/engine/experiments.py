@@ -81,6 +81,8 @@ class Result:
             other work on the machine slows some of them.
         peak_memory_mib: resident memory of the process at its highest.
         seconds: of the whole run, its start and its evaluation included.
+        parameters: that the logits depend on.
+        mflops: of the logits of one image, in millions of multiply-adds.
     """
 
     method: str
@@ -89,6 +91,8 @@ class Result:
     seconds_per_iteration: float
     peak_memory_mib: float
     seconds: float | None = None
+    parameters: int | None = None
+    mflops: float | None = None
 
 
 def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = False) -> list[Result]:
@@ -186,7 +190,12 @@ def _read_scalars(work_dir: Path) -> tuple[dict[str, float], list[float]]:
 
 
 def write_results(
-    path: Path, results: Sequence[Result], labels: Mapping[str, str], jobs: int
+    path: Path,
+    results: Sequence[Result],
+    labels: Mapping[str, str],
+    jobs: int,
+    expert_results: Sequence[Result] = (),
+    expert_labels: Mapping[str, str] | None = None,
 ) -> None:
     """Keep results with what they were measured on.
 
@@ -195,9 +204,13 @@ def write_results(
         results: of all runs.
         labels: method to its name in tables.
         jobs: how many runs shared the machine.
+        expert_results: with costs, and of single experts.
+        expert_labels: method, or expert of it, to its name in the table of these.
     """
     environment = dict(**describe_environment(), jobs=jobs)
-    runs = [asdict(result) for result in results]
-    content = dict(environment=environment, labels=labels, runs=runs)
+    content = dict(environment=environment, labels=labels, runs=[asdict(r) for r in results])
+    if expert_labels:
+        content['expert_labels'] = expert_labels
+        content['expert_runs'] = [asdict(result) for result in expert_results]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + '\n')

@@ -21,6 +21,8 @@ CLASSIFICATION = {
 """Metrics of :class:`LongTailAccuracy` and their headings."""
 COSTS = dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f'))
 """Fields of a result that are averaged without a deviation: heading and format."""
+INFERENCE_COSTS = dict(parameters=('parameters', ',.0f'), mflops=('MFLOPs', '.1f'))
+"""The same, for what :func:`lt_mm.engine.expert_results.add_costs` adds."""
 
 
 def summary_table(

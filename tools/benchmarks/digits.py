@@ -11,7 +11,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
-from lt_mm.visualization.result_table import CLASSIFICATION, summary_table
+from lt_mm.engine.expert_results import with_experts
+from lt_mm.visualization.result_table import CLASSIFICATION, INFERENCE_COSTS, summary_table
 
 # Short name -> (name in the table, config, teacher); the config's ending is left out.
 METHODS = {
@@ -42,12 +43,28 @@ METHODS = {
     'post-compensation': ('post-compensated softmax', 'post-compensation', None),
     'tau-norm': ('τ-normalised', 'tau-norm', None),
     'ncm': ('nearest class mean', 'ncm', None),
+    'wide': ('post-compensated, one wide network', 'wide', None),
+    'experts': ('3 experts without exchange', 'experts', None),
+    'mutual': ('mutual learning', 'mutual', None),
+    'ride': ('RIDE', 'ride', None),
+    'ride-six': ('RIDE of 6 experts', 'ride-six', None),
+    'ride-kd': ('RIDE, distilled from 6 experts', 'ride-kd', 'ride-six'),
+    'ride-routed': ('RIDE with routing', 'ride-routed', None),
+    'sade': ('SADE', 'sade', None),
+    'ncl': ('NCL', 'ncl', None),
+    'reslt': ('ResLT', 'reslt', None),
 }
 FILES = (
     ('val_evaluator.0.output_csv', 'per_class.csv'),
     ('val_evaluator.1.output_json', 'calibration.json'),
 )
 METRICS = {**CLASSIFICATION, 'calibration/ECE': 'ECE'}
+# Rows of the second table, with costs and with experts alone, to the methods that cost the same.
+EXPERTS = {
+    name: name
+    for name in ('ce', 'post-compensation', 'wide', 'experts', 'mutual', 'ride', 'ride-six',
+                 'ride-kd', 'ride-routed', 'sade', 'ncl', 'reslt')
+} | {'ride-routed': 'ride'}  # fmt: skip
 COSTS = dict(seconds=('seconds', '.0f'))
 
 
@@ -88,8 +105,11 @@ def main(argv: list[str] | None = None) -> None:
     # Wider than the 80 columns that rich assumes where there is no terminal.
     console = Console(width=max(120, Console().width))
     console.print(summary_table(results, labels, METRICS, COSTS))
+    configs = {name: config_of(EXPERTS[name]) for name in methods if name in EXPERTS}
+    rows, names = with_experts(experiments, results, labels, configs)
+    console.print(summary_table(rows, names, METRICS, INFERENCE_COSTS))
     if args.json:
-        write_results(args.json, results, labels, args.jobs)
+        write_results(args.json, results, labels, args.jobs, rows, names)
 
 
 def config_of(method: str) -> str:
