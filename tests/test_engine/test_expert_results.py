@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from lt_mm.engine import expert_results
-from lt_mm.engine.expert_results import add_costs, one_expert, split_experts, with_experts
 from lt_mm.engine.experiments import Experiment, Result
+from lt_mm.engine.expert_results import add_costs, one_expert, split_experts, with_experts
 from lt_mm.engine.model_costs import config_costs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +19,8 @@ def result(method, **metrics):
 
 
 def test_experts_of_a_classifier_are_split():
-    joint = result('ride', **{'accuracy/top1': 9.0, 'accuracy/expert0_top1': 1.0,
-                              'accuracy/expert1_top1': 2.0, 'accuracy/expert1_few': 3.0})  # fmt: skip
+    figures = dict(top1=9.0, expert0_top1=1.0, expert1_top1=2.0, expert1_few=3.0)
+    joint = result('ride', **{f'accuracy/{key}': value for key, value in figures.items()})
     first, second = split_experts(joint)
     assert (first.method, first.metrics) == ('ride/0', {'accuracy/top1': 1.0})
     assert second.metrics == {'accuracy/top1': 2.0, 'accuracy/few': 3.0}
