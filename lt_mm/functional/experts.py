@@ -129,7 +129,7 @@ def hard_categories(logits: Tensor, labels: Tensor, num_hard: int) -> Tensor:
     if not 2 <= num_hard <= logits.shape[1]:
         raise ValueError(
             f'num_hard is {num_hard}, but it must be between 2 and {logits.shape[1]}, the classes '
-            'of the logits; 30 of 100 to 1000 classes is published.'
+            'of the logits; 30 of 100 classes and 300 of 1000 are published.'
         )
     labels = labels.long().unsqueeze(1)
     others = logits.detach().scatter(1, labels, -torch.inf).topk(num_hard - 1, dim=1).indices

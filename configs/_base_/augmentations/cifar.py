@@ -32,6 +32,18 @@ sim_view = [
 blur = dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5)
 # Of CRD (Tian et al., 2020) and before it of He et al.
 crop_view = autoaug_view[:2]
+# Of RIDE and SADE: by up to 15 degrees, with black corners.
+rotated_view = [
+    *crop_view,
+    dict(
+        type='Rotate',
+        magnitude_range=(0.0, 15.0),
+        magnitude_level=10,
+        magnitude_std='inf',
+        pad_val=0,
+        prob=1.0,
+    ),
+]
 # Of SupCon's cross-entropy baseline and of its linear classifier.
 resized_crop_view = sim_view[:2]
 
@@ -49,6 +61,7 @@ pipelines = dict(
     ],
     sim_2views=[dict(type='MultiView', num_views=2, transforms=[sim_view]), pack],
     crop=[*crop_view, pack],
+    crop_rotate=[*rotated_view, pack],
     crop_3views=[dict(type='MultiView', num_views=3, transforms=[crop_view]), pack],
     resized_crop=[*resized_crop_view, pack],
     test=[pack],

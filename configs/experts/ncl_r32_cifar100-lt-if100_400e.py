@@ -1,0 +1,22 @@
+# NCL on CIFAR-100-LT with the settings of its public config without the contrastive branch: three
+# whole networks.
+_base_ = [
+    '../_base_/datasets/cifar100_lt.py',
+    '../_base_/models/resnet_cifar_experts.py',
+    '../_base_/schedules/cifar_400e.py',
+]
+model = dict(
+    backbone=dict(shared_stages=-1, width_factor=1.0),
+    head=dict(
+        in_channels=64,
+        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0),
+        interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=30),
+    ),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=2e-4, nesterov=True))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.2, begin=0, end=5),
+    dict(type='MultiStepLR', milestones=[320, 360], gamma=0.1),
+]
+val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
+test_evaluator = val_evaluator

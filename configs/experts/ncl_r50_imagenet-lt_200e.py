@@ -1,0 +1,24 @@
+# NCL on ImageNet-LT with the settings of its public config: three whole networks, cosines times 16,
+# 64 images a process, of which there are taken to be four.
+_base_ = [
+    '../_base_/datasets/imagenet_lt.py',
+    '../_base_/models/resnet50_experts.py',
+    '../_base_/schedules/mislas_180e.py',
+]
+model = dict(
+    backbone=dict(shared_stages=-1, width_factor=1.0),
+    head=dict(
+        in_channels=2048,
+        classifier='cosine',
+        temperature=1 / 16,
+        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0),
+        interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=300),
+    ),
+)
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.pipelines.jitter))
+optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=2e-4, nesterov=True))
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=1e-4, begin=0, end=200)]
+train_cfg = dict(max_epochs=200)
+sync_bn = 'torch'
+val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
+test_evaluator = val_evaluator

@@ -1,0 +1,24 @@
+# ResLT on CIFAR-100-LT: 35 classes in the first group, 35 in the second, 30 in the third; a batch
+# normalisation a branch.
+_base_ = [
+    '../_base_/datasets/cifar100_lt.py',
+    '../_base_/models/resnet_cifar.py',
+    '../_base_/schedules/cifar_200e.py',
+]
+model = dict(
+    neck=None,
+    head=dict(
+        _delete_=True,
+        type='lt_mm.ResLTClsHead',
+        num_classes=100,
+        in_channels=64,
+        beta=0.995,
+        branch='norm',
+        group_sizes=(35, 35, 30),
+    ),
+)
+train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.crop))
+optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=5e-4))
+auto_scale_lr = dict(base_batch_size=128)
+val_evaluator = [dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')]
+test_evaluator = val_evaluator

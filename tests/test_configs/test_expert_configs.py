@@ -1,0 +1,296 @@
+"""The configs of several experts have the settings of their papers, build, and take a step."""
+
+import re
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from lt_mm import registry
+from lt_mm.engine.stage_configs import read_stages
+from lt_mm.structures import ClassCounts
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'configs' / 'experts'
+NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
+CLASSES = dict(cifar100=100, imagenet=1000, inaturalist2018=8142)
+
+# Learning rate, batch, weight decay, epochs and last schedule of the method on its data.
+# Mutual learning: Table A1 of its supplement. Others: their public configs.
+STEPS, FAR_STEPS = ('MultiStepLR', [160, 180], 0.1), ('MultiStepLR', [160, 180], 0.01)
+SETTINGS = {
+    'mutual cifar100': (0.1, 128, 5e-4, 200, STEPS),
+    'mutual imagenet': (0.025, 64, 5e-4, 180, ('CosineAnnealingLR', 180, 0.0)),
+    'mutual inaturalist2018': (0.1, 256, 1e-4, 200, ('CosineAnnealingLR', 200, 0.0)),
+    'ride cifar100': (0.1, 128, 5e-4, 200, FAR_STEPS),
+    'ride imagenet': (0.1, 256, 2e-4, 100, ('MultiStepLR', [60, 80], 0.1)),
+    'routed cifar100': (0.01, 512, 5e-4, 5, ('CosineAnnealingLR', 5, 0.0)),
+    'routed imagenet': (0.01, 512, 5e-4, 5, ('CosineAnnealingLR', 5, 0.0)),
+    'sade cifar100': (0.1, 128, 5e-4, 200, STEPS),
+    'sade imagenet': (0.025, 64, 5e-4, 180, ('CosineAnnealingLR', 180, 0.0)),
+    'ncl cifar100': (0.1, 64, 2e-4, 400, ('MultiStepLR', [320, 360], 0.1)),
+    'ncl imagenet': (0.2, 256, 2e-4, 200, ('CosineAnnealingLR', 200, 1e-4)),
+    'reslt cifar100': (0.1, 128, 5e-4, 200, STEPS),
+    'reslt imagenet': (0.05, 128, 5e-4, 180, ('CosineAnnealingLR', 180, 0.0)),
+}
+
+
+@cache
+def load(name):
+    return Config.fromfile(FOLDER / f'{name}.py')
+
+
+def method_and_data(name):
+    method, _, data, _ = name.split('_')
+    method = 'routed' if 'routed' in method else method.split('-')[0]
+    return method, data.split('-')[0]
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmpretrain')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_settings(name):
+    cfg, (method, data) = load(name), method_and_data(name)
+    rate, batch, decay, epochs, schedule = SETTINGS[f'{method} {data}']
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', rate, 0.9)
+    assert optimizer.weight_decay == decay
+    assert optimizer.get('nesterov', False) == (method not in ('mutual', 'reslt'))
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert batch % cfg.train_dataloader.batch_size == 0
+    assert cfg.train_cfg.max_epochs == epochs == int(name.rsplit('_', 1)[1][:-1])
+    last = cfg.param_scheduler[-1]
+    steps = last.type == 'MultiStepLR'
+    found = (last.milestones, last.gamma) if steps else (last.end, last.eta_min)
+    assert (last.type, *found) == schedule
+    warm_up = {len(cfg.param_scheduler) == 2 and cfg.param_scheduler[0].end}
+    with_it = 'cifar' in data or method in ('ride', 'reslt')
+    wanted = (20 if 'ride-kd_r32' in name else 5) if with_it and method != 'routed' else False
+    assert warm_up == {wanted}
+
+
+def test_the_printed_weight_decay_of_inaturalist_is_spoken_of():
+    assert '1e-1' in (FOLDER / 'mutual_r50_inaturalist2018_200e.py').read_text()
+
+
+def types(node):
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        for value in node.values():
+            yield from types(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from types(value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_name_tells_what_it_is(name):
+    cfg, text = load(name), (FOLDER / f'{name}.py').read_text()
+    assert len(text.splitlines()) <= 30 and text.startswith('# ')
+    children = (
+        registry.DATASETS,
+        registry.DATA_SAMPLERS,
+        registry.HOOKS,
+        registry.METRICS,
+        registry.MODELS,
+    )
+    found = {kind for kind in types(cfg.to_dict()) if kind.startswith('lt_mm.')}
+    assert all(any(child.get(kind) for child in children) for kind in found)
+    assert {'lt_mm.ClassCountsHook', 'lt_mm.RandomStateHook'} <= found
+    method, data = method_and_data(name)
+    assert cfg.model.head.num_classes == CLASSES[data]
+    kinds = dict(cifar100='CIFAR100LT', imagenet='ImageNetLT', inaturalist2018='INaturalist2018')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.type == f'lt_mm.{kinds[data]}'
+    factor = re.search(r'-if(\d+)', name)
+    assert cfg.train_dataloader.dataset.get('imbalance_factor') == (factor and int(factor[1]))
+    chosen = cfg.default_hooks.checkpoint.get('save_best')
+    assert chosen == ('accuracy/top1' if data == 'imagenet' else None)
+    own = {'routed': ['LongTailAccuracy', 'CalibrationError', 'ExpertUsage']}
+    own['reslt'] = own['routed'][:2]
+    metrics = own.get(method, ['ExpertAccuracy', 'CalibrationError'])
+    assert [each.type for each in cfg.test_evaluator] == [f'lt_mm.{each}' for each in metrics]
+    assert bool(cfg.model.head.get('expert_predictions')) == (method not in own)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('reslt')])
+def test_interplay_and_losses_are_those_of_the_method(name):
+    head, (method, data) = load(name).model.head, method_and_data(name)
+    interplay = dict(head.interplay) if head.get('interplay') else {}
+    losses = head.get('loss')
+    assert (head.get('post_compensation') == {}) == (method == 'mutual')
+    cosine = {'mutual': None, 'ncl': 16 if data == 'imagenet' else None}.get(method, 30)
+    assert head.get('classifier', 'linear') == ('cosine' if cosine else 'linear')
+    if cosine:
+        assert head.temperature == pytest.approx(1 / cosine)
+    if method == 'mutual':
+        assert interplay == dict(type='lt_mm.MutualLoss') and losses is None
+    if method in ('ride', 'routed'):
+        factor, weight = (0.05, -0.45) if data == 'cifar100' else (0.02, -0.2)
+        expected = dict(type='lt_mm.DiversityLoss', class_factor=factor, loss_weight=weight)
+        assert interplay == expected and losses.type == 'lt_mm.LDAMLoss' and losses.scale == 30
+        assert losses.class_weight == dict(type='effective_number', beta=0.9999)
+    if method == 'ride':
+        (deferred,) = [h for h in load(name).custom_hooks if h.type == 'lt_mm.DeferredHook']
+        assert deferred.begin == (160 if data == 'cifar100' else 80)
+    if method == 'sade':
+        assert [(loss.alpha, loss.get('backward', 0)) for loss in losses] == [
+            (0, 0),
+            (1, 0),
+            (1, 2),
+        ]
+        assert not interplay
+    if method == 'ncl':
+        hard = 30 if data == 'cifar100' else 300
+        assert interplay == dict(type='lt_mm.HardCategoryLoss', num_hard=hard)
+        assert losses == dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0)
+
+
+def test_aggregation_is_all_that_aggregated_configs_add():
+    for name, rate in (('r32_cifar100-lt-if100_200e', 0.1), ('x50_imagenet-lt_180e', 0.025)):
+        plain, cfg = load(f'sade_{name}'), load(f'sade-aggregated_{name}')
+        assert cfg.model == plain.model and cfg.train_dataloader == plain.train_dataloader
+        *others, hook = cfg.custom_hooks
+        assert others == plain.custom_hooks
+        hook = registry.HOOKS.build(hook)
+        assert (hook.max_epochs, hook.min_weight, hook.optimizer['lr']) == (5, 0.05, rate)
+        assert cfg.test_dataloader.batch_size == 128
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if load(name).get('earlier_stages')])
+def test_stages_of_ride(name, tmp_path):
+    cfg = Config.fromfile(FOLDER / f'{name}.py')
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    *earlier, last = read_stages(cfg, ROOT)
+    routed, distilled = 'routed' in name, '-kd' in name
+    wanted = [('teacher', 'teacher')] * distilled
+    if routed:
+        wanted = [(f'stage1/{stage}', gives) for stage, gives in wanted] + [('stage1', 'weights')]
+    assert [(stage.name, stage.gives) for stage in earlier] == wanted
+    assert all(s.cfg.train_dataloader.dataset == cfg.train_dataloader.dataset for s in earlier)
+    if routed:
+        first = earlier[-1].cfg.model
+        assert first.backbone == last.cfg.model.backbone
+        assert first.head.num_experts == last.cfg.model.head.num_experts
+        assert cfg.train_dataloader.sampler.type == 'lt_mm.ClassBalancedSampler'
+        assert cfg.model.head.routers.top_k == (30 if 'cifar' in name else 50)
+        assert cfg.model.head.pos_weight == 100
+    if distilled:
+        teacher = earlier[0].cfg.model
+        assert teacher.head.num_experts == teacher.backbone.num_experts == 6
+        # RIDE of ImageNet-LT that is distilled has four experts in the authors' table.
+        assert last.cfg.model.head.num_experts == (4 if 'imagenet' in name else 3)
+    if distilled and not routed:
+        assert cfg.model.distillation == dict(type='lt_mm.KDLoss', temperature=1.5)
+
+
+@pytest.fixture
+def uninitialised(monkeypatch):
+    """Leave weights as the memory has them: building a large model is then a matter of moments."""
+    for layer in (nn.modules.conv._ConvNd, nn.Linear):
+        monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
+
+
+def build(cfg):
+    model = ConfigDict(cfg.model.to_dict())
+    model.data_preprocessor = cfg.data_preprocessor.to_dict()
+    return MODELS.build(model).train()
+
+
+LARGE = [name for name in NAMES if '_r32_' not in name and 'aggregated' not in name]
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_large_models_build(name, uninitialised):
+    cfg, (method, _) = load(name), method_and_data(name)
+    model = build(cfg)
+    classes, width = cfg.model.head.num_classes, cfg.model.head.in_channels
+    assert any(hasattr(module, 'set_class_counts') for module in model.modules())
+    if method == 'reslt':
+        assert model.head.fc.weight.shape == (classes, width) and len(model.head.branches) == 3
+        return
+    assert model.backbone.feat_dim == width == (2048 if method == 'ncl' else 1536)
+    assert len(model.backbone.experts) == len(model.head.experts)
+    assert all(expert.fc.weight.shape == (classes, width) for expert in model.head.experts)
+
+
+STEP = [
+    name for name in NAMES if '-if100' in name and 'aggregated' not in name and '-six' not in name
+]
+LOGGED = dict(
+    mutual={'expert2.loss_cls', 'loss_mutual'},
+    ride={'expert2.loss_cls', 'loss_diversity'},
+    routed={'loss_routing'},
+    sade={'expert0.loss_cls', 'expert1.loss_cls', 'expert2.loss_cls'},
+    ncl={'expert2.loss_cls', 'loss_hard_cls', 'loss_mutual', 'loss_hard_mutual'},
+    reslt={'loss_branches', 'loss_fused'},
+)
+
+
+@pytest.mark.parametrize('name', STEP)
+def test_cifar_models_take_a_step(name, tmp_path):
+    """From pixels to the gradients of all that is trained."""
+    cfg, (method, _) = load(name), method_and_data(name)
+    cfg = cfg.copy()
+    if cfg.model.get('teacher'):
+        teacher = build(load(Path(cfg.model.teacher.config).stem))
+        torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
+        cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
+    model = build(cfg)
+    model.init_weights()
+    counts = ClassCounts([ceil(500 * 0.95**c) for c in range(100)], unit='images')
+    for module in model.modules():
+        if hasattr(module, 'set_class_counts'):
+            module.set_class_counts(counts)
+    pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
+    images = np.random.default_rng(0).integers(256, size=(4, 32, 32, 3), dtype=np.uint8)
+    # Labels of the first, second and third group of ResLT.
+    samples = [
+        pipeline(dict(img=image, gt_label=30 * i, sample_idx=i)) for i, image in enumerate(images)
+    ]
+    data = model.data_preprocessor(default_collate(samples), training=True)
+    assert data['inputs'].shape == (4, 3, 32, 32)
+    total, logged = model.parse_losses(model(**data, mode='loss'))
+    total.backward()
+    assert total.isfinite() and LOGGED[method] <= logged.keys()
+    assert ('loss_kd' in logged) == (name.startswith('ride-kd_'))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # DistributedDataParallel would stop at the first that is left out.
+    assert trained and all(parameter.grad is not None for parameter in trained)
+    model.eval()
+    with torch.no_grad():
+        (sample, *_) = model(**data, mode='predict')
+    experts = sample.get('expert_scores')
+    assert experts is None or experts.shape == (3, 100)
+    assert (experts is None) == (method in ('routed', 'reslt'))
+
+
+def test_images_are_turned_by_up_to_15_degrees_with_black_corners():
+    (turn,) = [
+        step
+        for step in load('ride_r32_cifar100-lt-if100_200e').train_dataloader.dataset.pipeline
+        if step.type == 'Rotate'
+    ]
+    rotate = Compose([turn]).transforms[0]
+    angles = [rotate.random_negative(rotate.random_magnitude()) for _ in range(300)]
+    assert -15 <= min(angles) < -12 and 12 < max(angles) <= 15
+    turned = rotate(dict(img=np.full((32, 32, 3), 255, dtype=np.uint8)))['img']
+    assert set(np.unique(turned)) <= {0, 255}
+
+
+def test_the_page_lists_every_config():
+    page = (ROOT / 'docs/paper_configs.md').read_text()
+    assert set(re.findall(r'`experts/([\w.-]+)\.py`', page)) == set(NAMES)
