@@ -66,11 +66,11 @@ def test_step_benchmark_counts_what_experts_add(monkeypatch, tmp_path, capsys):
     configs = [DEMO[0], str(ROOT / 'configs' / 'mutual_fcn_r18_digits.py')]
     path = tmp_path / 'a.json'
     tool('train_step', monkeypatch).main([*configs, *SMALL, '--json', str(path)])
-    one, two = json.loads(path.read_text())['rows']
+    one, three = json.loads(path.read_text())['rows']
     # A head is a 3x3 convolution of 168 to 64 channels with normalisation, and a classifier of 12.
-    assert two['parameters'] - one['parameters'] == 168 * 64 * 9 + 2 * 64 + 65 * 12
-    convolutions = (168 * 64 * 9 + 64 * 12) * 16 * 16
-    assert convolutions <= two['flops'] - one['flops'] < 1.1 * convolutions
+    assert three['parameters'] - one['parameters'] == 2 * (168 * 64 * 9 + 2 * 64 + 65 * 12)
+    convolutions = 2 * (168 * 64 * 9 + 64 * 12) * 16 * 16
+    assert convolutions <= three['flops'] - one['flops'] < 1.1 * convolutions
     assert 'GFLOPs' in capsys.readouterr().out
 
 
