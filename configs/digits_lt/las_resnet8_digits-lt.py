@@ -1,9 +1,9 @@
-# Label-aware smoothing alone, in one stage.
+# Label-aware smoothing alone, in one stage; the best of 0.02, 0.05 and 0.1 on the tuning split.
 _base_ = 'ce_resnet8_digits-lt.py'
 model = dict(
     head=dict(
         loss=dict(
             _delete_=True,
             type='lt_mm.LabelAwareSmoothingLoss',
-            head_smoothing=0.2,
+            head_smoothing=0.1,
             tail_smoothing=0.0)))

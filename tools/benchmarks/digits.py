@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
     console.print(summary_table(results, labels, METRICS, COSTS))
     configs = {name: config_of(EXPERTS[name]) for name in methods if name in EXPERTS}
     rows, names = with_experts(experiments, results, labels, configs)
-    console.print(summary_table(rows, names, METRICS, INFERENCE_COSTS))
+    if rows:
+        console.print(summary_table(rows, names, METRICS, INFERENCE_COSTS))
     if args.json:
         write_results(args.json, results, labels, args.jobs, rows, names)
 
