@@ -17,8 +17,8 @@ SEGMENTATION = {
 CLASSIFICATION = {
     f'accuracy/{name}': heading
     for name, heading in (('top1', 'all'), ('many', 'many'), ('medium', 'medium'), ('few', 'few'))
-}
-"""Metrics of :class:`LongTailAccuracy` and their headings."""
+} | {'calibration/ECE': 'ECE'}
+"""Metrics of :class:`LongTailAccuracy` and :class:`CalibrationError`, and their headings."""
 COSTS = dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f'))
 """Fields of a result that are averaged without a deviation: heading and format."""
 INFERENCE_COSTS = dict(parameters=('parameters', ',.0f'), mflops=('MFLOPs', '.1f'))

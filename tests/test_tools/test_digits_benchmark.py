@@ -55,12 +55,12 @@ def test_every_method_has_its_config_and_its_teacher(digits):
 
 
 def test_table_and_file(digits, monkeypatch, tmp_path, capsys):
-    commands = []
+    commands, metrics = [], digits.CLASSIFICATION
 
     def run_all(experiments, jobs, reuse):
         commands.extend((e.method, e.seed, e.teacher, e.options) for e in experiments)
         return [
-            Result(e.method, e.seed, dict.fromkeys(digits.METRICS, 70.0 + e.seed), 0.1, 500.0, 25.0)
+            Result(e.method, e.seed, dict.fromkeys(metrics, 70.0 + e.seed), 0.1, 500.0, 25.0)
             for e in experiments
         ]  # fmt: skip
 

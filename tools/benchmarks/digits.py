@@ -58,7 +58,6 @@ FILES = (
     ('val_evaluator.0.output_csv', 'per_class.csv'),
     ('val_evaluator.1.output_json', 'calibration.json'),
 )
-METRICS = {**CLASSIFICATION, 'calibration/ECE': 'ECE'}
 # Rows of the second table, with costs and with experts alone, to the methods that cost the same.
 EXPERTS = {
     name: name
@@ -104,11 +103,11 @@ def main(argv: list[str] | None = None) -> None:
     labels = {name: METHODS[name][0] for name in methods}
     # Wider than the 80 columns that rich assumes where there is no terminal.
     console = Console(width=max(120, Console().width))
-    console.print(summary_table(results, labels, METRICS, COSTS))
+    console.print(summary_table(results, labels, CLASSIFICATION, COSTS))
     configs = {name: config_of(EXPERTS[name]) for name in methods if name in EXPERTS}
     rows, names = with_experts(experiments, results, labels, configs)
     if rows:
-        console.print(summary_table(rows, names, METRICS, INFERENCE_COSTS))
+        console.print(summary_table(rows, names, CLASSIFICATION, INFERENCE_COSTS))
     if args.json:
         write_results(args.json, results, labels, args.jobs, rows, names)
 
