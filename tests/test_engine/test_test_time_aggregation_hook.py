@@ -1,6 +1,7 @@
 """TestTimeAggregationHook: which expert it trusts on which test set, and what it leaves alone."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -142,6 +143,8 @@ def test_the_expert_of_the_test_distribution_is_trusted_most(tmp_path, trained, 
     weights = weights_of(metrics)
     torch.testing.assert_close(runner.model.head.expert_weights, torch.tensor(weights))
     assert sum(weights) == pytest.approx(1)
+    written = json.loads(next((tmp_path / 'run').glob('*/*.json')).read_text())
+    assert weights_of(written) == pytest.approx(weights)
     assert weights[best] > 0.4 and weights[best] == max(weights)
     assert weights[2 - best] < 0.3
 

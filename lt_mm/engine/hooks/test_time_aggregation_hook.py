@@ -57,8 +57,8 @@ class TestTimeAggregationHook(Hook):
     after each epoch only.
     """
 
-    # After EMAHook has put the averaged weights in place.
-    priority = 'LOW'
+    # After EMAHook (50) has put the averaged weights in place, before LoggerHook (60) writes metrics.
+    priority = 55
     # It is no test case of pytest.
     __test__ = False
 
@@ -111,7 +111,10 @@ class TestTimeAggregationHook(Hook):
         """
         if metrics is not None:
             for expert, weight in enumerate(self._weights):
-                metrics[f'aggregation/expert{expert}_weight'] = weight
+                key = f'aggregation/expert{expert}_weight'
+                metrics[key] = weight
+                # What the log line is made of; mmengine has put the other metrics there by now.
+                runner.message_hub.update_scalar(f'test/{key}', weight)
 
     def _learn(self, model: nn.Module, head: nn.Module, loader: DataLoader) -> Tensor:
         scores = nn.Parameter(torch.zeros_like(head.expert_weights))
