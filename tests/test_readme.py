@@ -9,7 +9,12 @@ import pytest
 from rich.console import Console
 
 from lt_mm.engine.experiments import Result
-from lt_mm.visualization.result_table import CLASSIFICATION, SEGMENTATION, summary_table
+from lt_mm.visualization.result_table import (
+    CLASSIFICATION,
+    INFERENCE_COSTS,
+    SEGMENTATION,
+    summary_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
@@ -20,17 +25,37 @@ def squeeze(line):
     return re.sub(r'\s+', ' ', line).strip()
 
 
+def rows_of(runs, labels, metrics, costs):
+    console = Console(width=250, file=StringIO())
+    console.print(summary_table([Result(**run) for run in runs], labels, metrics, costs))
+    rows = [squeeze(line) for line in console.file.getvalue().splitlines() if '±' in line]
+    assert len(rows) == len(labels)
+    return rows
+
+
 @pytest.mark.parametrize(('name', 'metrics'), RESULTS)
 def test_table_is_that_of_the_committed_results(name, metrics):
     results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
-    runs = [Result(**run) for run in results['runs']]
-    console = Console(width=250, file=StringIO())
-    console.print(summary_table(runs, results['labels'], metrics, costs={}))
-    rows = [squeeze(line) for line in console.file.getvalue().splitlines() if '±' in line]
     shown = [squeeze(line) for line in README.splitlines()]
-    assert len(rows) == len(results['labels'])
-    for row in rows:
+    for row in rows_of(results['runs'], results['labels'], metrics, costs={}):
         assert row in shown, row
+
+
+@pytest.mark.parametrize(
+    ('name', 'metrics', 'columns'),
+    [
+        ('digit_scenes.json', SEGMENTATION, ('mIoU', 'mAcc', 'tail IoU', 'tail Acc')),
+        ('digits_lt.json', CLASSIFICATION, ('all', 'few', 'ECE')),
+    ],
+)
+def test_tables_of_experts_are_those_of_the_committed_results(name, metrics, columns):
+    results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
+    page = (ROOT / 'docs/methods/experts.md').read_text()
+    shown = [squeeze(line) for line in page.splitlines()]
+    chosen = {key: heading for key, heading in metrics.items() if heading in columns}
+    rows = rows_of(results['expert_runs'], results['expert_labels'], chosen, INFERENCE_COSTS)
+    for row in rows:
+        assert row.replace('| absent |', '| |') in shown, row
 
 
 @pytest.mark.parametrize('name', [name for name, _ in RESULTS])

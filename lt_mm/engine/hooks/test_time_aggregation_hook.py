@@ -57,7 +57,7 @@ class TestTimeAggregationHook(Hook):
     after each epoch only.
     """
 
-    # After EMAHook (50) has put the averaged weights in place, before LoggerHook (60) writes metrics.
+    # After EMAHook (50) has put the averaged weights in place, before LoggerHook (60) writes.
     priority = 55
     # It is no test case of pytest.
     __test__ = False
