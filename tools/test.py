@@ -8,7 +8,7 @@ from mmengine.registry import METRICS, RUNNERS
 
 from lt_mm.engine.command_line import add_common_arguments, load_config, stop
 from lt_mm.engine.dataset_check import check_dataset_paths, walk_datasets
-from lt_mm.engine.distributed import prepare_distributed
+from lt_mm.engine.distributed import prepare_distributed, write_metrics_once
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -151,7 +151,9 @@ def main() -> None:
     if args.out:
         keep_predictions(cfg, args.out)
     prepare_distributed(cfg)
-    RUNNERS.build(cfg).test()
+    runner = RUNNERS.build(cfg)
+    write_metrics_once(runner)
+    runner.test()
 
 
 if __name__ == '__main__':

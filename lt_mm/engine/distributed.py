@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce_params, is_distributed
+from mmengine.dist import all_reduce_params, is_distributed, master_only
+from mmengine.hooks import LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from lt_mm.engine.command_line import has_accelerator, stop
@@ -109,6 +111,19 @@ def prepare_distributed(cfg: Config) -> None:
         wrapper['type'] = 'lt_mm.CPUDistributedDataParallel'
         wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
         cfg.model_wrapper_cfg = wrapper
+
+
+def write_metrics_once(runner: Runner) -> None:
+    """Let rank 0 alone write the JSON file of a test's metrics.
+
+    mmengine's LoggerHook writes it in every process, into one file, which may come out garbled.
+
+    Args:
+        runner (Runner): Of a test; its LoggerHook is changed.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, LoggerHook):
+            hook.after_test_epoch = master_only(hook.after_test_epoch)
 
 
 def _read_environment(launcher: str) -> None:

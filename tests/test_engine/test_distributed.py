@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.config import Config
+from mmengine.hooks import IterTimerHook, LoggerHook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
@@ -185,3 +187,16 @@ def test_two_processes_train_one_model(tmp_path):
     torch.testing.assert_close(first['norm.running_var'], 0.9 + 0.1 * sum(variances) / 2)
     assert first['frozen.running_mean'].tolist() == [0, 0]
     assert first['last.weight'].isfinite().all()
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_rank_0_alone_writes_the_metrics_of_a_test(monkeypatch, rank):
+    written = []
+    monkeypatch.setattr(LoggerHook, 'after_test_epoch', lambda *_, **given: written.append(given))
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
+    runner = SimpleNamespace(hooks=[IterTimerHook(), LoggerHook()])
+    distributed.write_metrics_once(runner)
+    for hook in runner.hooks:
+        if isinstance(hook, LoggerHook):
+            hook.after_test_epoch(runner, metrics=dict(mIoU=1.0))
+    assert written == ([dict(metrics=dict(mIoU=1.0))] if rank == 0 else [])
