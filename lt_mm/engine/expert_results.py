@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from mmengine.config import Config
 from rich.progress import track
 
 from lt_mm.engine.experiments import ROOT, Experiment, Result
-from lt_mm.engine.model_costs import config_costs
+from lt_mm.engine.model_costs import ModelCosts, config_costs
 
 _ALONE = re.compile(r'expert(\d+)_')
 
@@ -109,16 +110,11 @@ def add_costs(results: Sequence[Result], configs: Mapping[str, str]) -> list[Res
         results: of methods, and of single experts as :func:`split_experts` names them.
         configs: method to its config file, relative to the repository.
     """
-    costs = {}
-    for method in {result.method for result in results}:
-        name, _, expert = method.partition('/')
-        config = Config.fromfile(ROOT / configs[name])
-        costs[method] = config_costs(one_expert(config, int(expert)) if expert else config)
     return [
         replace(
             result,
-            parameters=costs[result.method].inference_parameters,
-            mflops=_flops(result, costs[result.method].flops, configs) / 1e6,
+            parameters=_costs(*_part(result, configs)).inference_parameters,
+            mflops=_flops(result, configs) / 1e6,
         )
         for result in results
     ]
@@ -143,10 +139,25 @@ def one_expert(config: Config, expert: int = 0) -> Config:
     return config
 
 
-def _flops(result: Result, flops: float, configs: Mapping[str, str]) -> float:
+def _part(result: Result, configs: Mapping[str, str]) -> tuple[Path, int | None]:
+    """The config that says what a result cost, and the expert if it is of one alone."""
+    method, _, expert = result.method.partition('/')
+    return ROOT / configs[method], int(expert) if expert else None
+
+
+@cache
+def _costs(path: Path, expert: int | None) -> ModelCosts:
+    config = Config.fromfile(path)
+    return config_costs(config if expert is None else one_expert(config, expert))
+
+
+def _flops(result: Result, configs: Mapping[str, str]) -> float:
+    path, expert = _part(result, configs)
+    flops = _costs(path, expert).flops
     asked = result.metrics.get('experts/mean')
     if asked is None:
         return flops
-    config = Config.fromfile(ROOT / configs[result.method])
-    first = config_costs(one_expert(config)).flops
-    return first + (flops - first) / (config.model.head.num_experts - 1) * (asked - 1)
+    first = _costs(path, 0).flops
+    return first + (flops - first) / (Config.fromfile(path).model.head.num_experts - 1) * (
+        asked - 1
+    )

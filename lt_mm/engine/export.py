@@ -63,11 +63,19 @@ def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedM
             pipeline cannot, see :func:`inference_settings`.
     """
     settings = config.to_dict()
-    model = dict(settings.get('model') or {})
-    # mmengine's Runner looks for it here too; mmsegmentation's inference does not.
-    model.setdefault('data_preprocessor', settings.get('data_preprocessor'))
-    plain = plain_segmentor(model, trained_weights(checkpoint))
+    plain = plain_segmentor(whole_model(settings), trained_weights(checkpoint))
     return packed(*plain, inference_settings(settings), checkpoint)
+
+
+def whole_model(settings: Mapping) -> dict:
+    """The ``model`` of a config with its data preprocessor in it.
+
+    mmengine's Runner looks for the latter beside the model, too; inference of the mm packages does
+    not.
+    """
+    model = dict(settings.get('model') or {})
+    model.setdefault('data_preprocessor', settings.get('data_preprocessor'))
+    return model
 
 
 def trained_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from lt_mm.engine.export import ExportedModel, packed, trained_weights
+from lt_mm.engine.export import ExportedModel, packed, trained_weights, whole_model
 from lt_mm.engine.inference_config import inference_settings
 from lt_mm.engine.plain_classifier import plain_expert
 
@@ -23,9 +23,7 @@ def export_expert(config: Config, checkpoint: Mapping[str, Any], expert: int) ->
             pipeline cannot, see :func:`inference_settings`.
     """
     settings = config.to_dict()
-    model = dict(settings.get('model') or {})
-    model.setdefault('data_preprocessor', settings.get('data_preprocessor'))
-    plain = plain_expert(model, trained_weights(checkpoint), expert)
+    plain = plain_expert(whole_model(settings), trained_weights(checkpoint), expert)
     evaluator = _plain_evaluator(settings.get('test_evaluator'))
     kept = inference_settings(
         {'default_scope': 'mmpretrain', **settings, 'test_evaluator': evaluator}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lt_mm.engine.inference_config import names_lt_mm
+from lt_mm.engine.plain_parts import below, compensating_bias
 from lt_mm.models.backbones import MultiExpertResNet, expert_backbone, plain_weights
 from lt_mm.models.heads.multi_expert_cls_head import MultiExpertClsHead
 from lt_mm.models.layers import CosineLinear
@@ -69,7 +70,7 @@ def plain_expert(
             f'expert is {expert}, but the model has {head.num_experts}: choose one from 0 to '
             f'{head.num_experts - 1}.'
         )
-    weights = plain_weights(_below(state_dict, 'backbone.'), expert)
+    weights = plain_weights(below(state_dict, 'backbone.'), expert)
     state = {f'backbone.{name}': value for name, value in weights.items()}
     classifier = _classifier(head, state_dict, expert)
     state |= {f'head.fc.{name}': value for name, value in classifier.state_dict().items()}
@@ -132,27 +133,26 @@ def _classifier(
         )
     layer = nn.Linear(head.in_channels, head.num_classes)
     prefix = f'head.experts.{expert}.'
-    shift = torch.zeros(1, head.num_classes)
+    shift = torch.zeros(head.num_classes)
     try:
-        trained.fc.load_state_dict(_below(state_dict, f'{prefix}fc.'))
+        trained.fc.load_state_dict(below(state_dict, f'{prefix}fc.'))
         if trained.post_compensation is not None:
-            counts = _below(state_dict, f'{prefix}post_compensation.')
-            trained.post_compensation.load_state_dict(counts)
+            shift = compensating_bias(
+                trained.post_compensation,
+                state_dict,
+                f'{prefix}post_compensation.',
+                head.num_classes,
+            )
     except RuntimeError as error:
         raise ValueError(_misfit(error)) from error
-    if trained.post_compensation is not None:
-        try:
-            shift = trained.post_compensation.eval()(shift)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
     with torch.no_grad():
         if isinstance(trained.fc, CosineLinear):
             unit = F.normalize(trained.fc.weight.double(), dim=1) / trained.fc.temperature
             layer.weight.copy_(unit)
-            layer.bias.copy_(shift[0])
+            layer.bias.copy_(shift)
         else:
             layer.weight.copy_(trained.fc.weight)
-            layer.bias.copy_(trained.fc.bias + shift[0])
+            layer.bias.copy_(trained.fc.bias + shift)
     return layer
 
 
@@ -170,10 +170,6 @@ def _name_backbone(backbone: dict) -> dict[str, str]:
     backbone['type'] = kind.__name__
     text = text.replace(_OWN_REGISTRY, 'from mmpretrain.registry import MODELS')
     return {module.rpartition('.')[2]: text}
-
-
-def _below(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
 
 
 def _fitted(model: dict, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Mapping
 from copy import deepcopy
 
-import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from lt_mm.engine.plain_parts import compensating_bias
 from lt_mm.models.decode_heads import MeanOfHeads, MultiExpertDecodeHead
 from lt_mm.models.decode_heads.multi_expert_decode_head import expert_configs
 
@@ -67,10 +67,8 @@ def _is_multi_expert(head: Mapping) -> bool:
 def _add_to_biases(state: dict[str, Tensor], trained: MultiExpertDecodeHead) -> None:
     """Compensate the logits of all experts where they arise; a bias passes through upsampling."""
     prefix = f'{_HEAD}post_compensation.'
-    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     try:
-        trained.post_compensation.load_state_dict(own)
-        shift = trained.post_compensation.eval()(torch.zeros(1, trained.num_classes))[0]
+        shift = compensating_bias(trained.post_compensation, state, prefix, trained.num_classes)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     for index, expert in enumerate(trained.experts):

@@ -37,6 +37,7 @@ from .priors import log_prior, queue_lengths, reversed_log_prior
 from .routing import routing_targets, running_means
 from .seesaw import seesaw_cross_entropy
 from .soft_targets import mix_hard_losses
+from .temperature_check import check_temperature
 from .weight_norm import tau_normalize
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     'check_finite',
     'check_labels',
     'class_log_likelihood',
+    'check_temperature',
     'class_wise_temperature',
     'distillation_loss',
     'diversity_divergence',

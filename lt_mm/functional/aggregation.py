@@ -24,7 +24,9 @@ def aggregate_logits(logits: Tensor, weights: Tensor) -> Tensor:
             'experts; give one weight for each expert.'
         )
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    return torch.tensordot(weights.to(logits.device, dtype), logits.to(dtype), dims=1)
+    # No matrix product, which autocast would take in half precision.
+    shape = (-1,) + (1,) * (logits.ndim - 1)
+    return (weights.to(logits.device, dtype).reshape(shape) * logits.to(dtype)).sum(0)
 
 
 def prediction_stability(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.temperature_check import check_temperature
+
+_MESSAGE = ('of the distillation', '4 is usual for logits and 0.07 for contrast')
+
 
 def distillation_loss(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0
@@ -29,7 +33,7 @@ def distillation_loss(
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
     section 2; L_KD of Suh and Seo, ICML 2023, appendix A.2.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature, *_MESSAGE)
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(
             f'the logits of the student have shape {tuple(student_logits.shape)} and those of the '
@@ -72,7 +76,7 @@ def noise_contrastive_loss(
     Source: Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR 2020: the
     critic's objective and h(T, S) of section 3.1.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature, *_MESSAGE)
     negatives = similarities.shape[1] - 1
     if negatives < 1:
         raise ValueError(
@@ -102,15 +106,7 @@ def log_partition(similarities: Tensor, num_samples: int, temperature: float = 0
     Raises:
         ValueError: if the temperature is not positive and finite.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature, *_MESSAGE)
     dtype = torch.promote_types(similarities.dtype, torch.float32)
     scores = similarities.to(dtype).flatten() / temperature
     return scores.logsumexp(0) + math.log(num_samples / scores.numel())
-
-
-def _check_temperature(temperature: float) -> None:
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(
-            f'temperature of the distillation is {temperature}, but it must be positive and '
-            'finite; 4 is usual for logits and 0.07 for contrast.'
-        )

@@ -4,7 +4,6 @@ The logits of E experts are one tensor, (E, N, C, ...): images for classificatio
 segmentation. Results are element by element, so that a caller can leave out ignored ones.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from lt_mm.functional.class_axis import along_classes
 from lt_mm.functional.priors import check_counts
+from lt_mm.functional.temperature_check import check_temperature
 
 
 def mutual_divergence(logits: Tensor, temperature: float = 1.0, detach: bool = True) -> Tensor:
@@ -36,7 +36,7 @@ def mutual_divergence(logits: Tensor, temperature: float = 1.0, detach: bool = T
     Source: Zhang et al., "Deep Mutual Learning", CVPR 2018, eqs. 4 and 9; Li et al., "Nested
     Collaborative Learning for Long-Tailed Visual Recognition" (NCL), CVPR 2022, without detach.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature, 'between experts', '1 is usual')
     log_p = F.log_softmax(_of_experts(logits) / temperature, dim=2)
     teacher = log_p.detach() if detach else log_p
     # The pair of an expert with itself adds no value and, its gradient being p - p, no gradient.
@@ -69,7 +69,7 @@ def diversity_divergence(logits: Tensor, temperature: float | Tensor = 1.0) -> T
         divisor = along_classes(temperature, logits[0])
         factor = temperature.to(logits).mean() ** 2
     else:
-        _check_temperature(temperature)
+        check_temperature(temperature, 'between experts', '1 is usual')
         divisor, factor = temperature, temperature**2
     log_p = F.log_softmax(logits / divisor, dim=2)
     log_mean = F.log_softmax(logits.detach().mean(0) / divisor, dim=1)
@@ -97,7 +97,7 @@ def class_wise_temperature(
 
     Source: public code of RIDE, ICLR 2021.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature, 'between experts', '1 is usual')
     if not 0 <= factor < 1:
         raise ValueError(
             f'factor of the class-wise temperature is {factor}, but it must be 0 or more and below '
@@ -178,11 +178,3 @@ def _of_experts(logits: Tensor) -> Tensor:
             'out.'
         )
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _check_temperature(temperature: float) -> None:
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(
-            f'temperature between experts is {temperature}, but it must be positive and finite; '
-            '1 is usual.'
-        )

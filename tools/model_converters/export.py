@@ -3,11 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from lt_mm.engine.command_line import load_config, stop
 from lt_mm.engine.export import export_segmentor
-from lt_mm.models.teachers import read_checkpoint
+from lt_mm.engine.export_command import add_export_arguments, run_export
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,36 +12,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'config',
-        help='config of the training; a relative path is taken from the current directory, then '
-        'from the repository',
-    )
-    parser.add_argument('checkpoint', help='.pth file that the training saved')
+    add_export_arguments(parser)
     parser.add_argument('out_dir', help='folder for config.py, weights.pth and the head module')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
-    # What load_config asks for besides: of no use where nothing is run.
-    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
     return parser.parse_args()
 
 
 def main() -> None:
     """Export, and say what was written."""
     args = parse_args()
-    cfg = load_config(args, ROOT)
-    checkpoint = Path(args.checkpoint)
-    if not checkpoint.is_file():
-        stop(f'Checkpoint {checkpoint} does not exist: give the path of a .pth file.')
-    try:
-        exported = export_segmentor(cfg, read_checkpoint(checkpoint))
-    except ValueError as error:
-        stop(f'Cannot export {args.config} with {checkpoint}: {error}')
-    paths = exported.save(args.out_dir)
-    for path in paths:
-        print(f'{path}: {path.stat().st_size:,} bytes')
-    print(f'{checkpoint} has {checkpoint.stat().st_size:,} bytes.')
+    exported = run_export(args, ROOT, args.config, export_segmentor)
     for name in exported.modules:
         print(
             f'The head is in {name}.py: keep it beside config.py, which finds it there. A copy of '

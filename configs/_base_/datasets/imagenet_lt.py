@@ -1,41 +1,19 @@
 # ImageNet-LT: the checkpoint is chosen on the validation list, results are of the test list.
-# Batch sizes are per process.
-_base_ = ['../augmentations/imagenet.py', '../default_runtime_cls.py']
+_base_ = 'photos.py'
 dataset_type = 'lt_mm.ImageNetLT'
 data_root = 'data/imagenet'
-data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=8,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageNet_LT_train.txt',
         pipeline=_base_.pipelines.randaug,
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=64,
-    num_workers=8,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageNet_LT_val.txt',
-        pipeline=_base_.pipelines.test,
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, ann_file='ImageNet_LT_val.txt')
 )
 test_dataloader = dict(
-    batch_size=64,
-    num_workers=8,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageNet_LT_test.txt',
-        pipeline=_base_.pipelines.test,
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, ann_file='ImageNet_LT_test.txt')
 )
 default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))

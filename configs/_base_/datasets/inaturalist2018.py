@@ -1,31 +1,18 @@
 # iNaturalist 2018, validated and reported on the official validation set: the labels of the test
 # set are not public. Mean and deviation are those of the public code of PaCo, BCL and GML.
-# Batch sizes are per process.
-_base_ = ['../augmentations/imagenet.py', '../default_runtime_cls.py']
+_base_ = 'photos.py'
 dataset_type = 'lt_mm.INaturalist2018'
 data_root = 'data/inaturalist2018'
-data_preprocessor = dict(mean=[118.83, 120.105, 96.9], std=[49.725, 49.47, 48.96], to_rgb=True)
+data_preprocessor = dict(mean=[118.83, 120.105, 96.9], std=[49.725, 49.47, 48.96])
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=8,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='train2018.json',
         pipeline=_base_.pipelines.randaug,
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=64,
-    num_workers=8,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='val2018.json',
-        pipeline=_base_.pipelines.test,
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, ann_file='val2018.json')
 )
 test_dataloader = val_dataloader

@@ -8,13 +8,12 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
 from lt_mm.engine.train_sampler import class_distribution
+from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -106,9 +105,10 @@ class ClassCountsHook(Hook):
             self._resolved = self._resolve(runner)
         self._numbers = self._resolved.counts.tolist()
         if not self._set(runner):
+            name = type(unwrapped(runner.model)).__name__
             runner.logger.warning(
-                f'ClassCountsHook leaves {type(_plain(runner.model)).__name__} as it is, because '
-                'none of its modules has set_class_counts: only metrics get the class counts'
+                f'ClassCountsHook leaves {name} as it is, because none of its modules has '
+                'set_class_counts: only metrics get the class counts'
             )
 
     def before_train_iter(
@@ -131,7 +131,7 @@ class ClassCountsHook(Hook):
         """Whether a module took the counts."""
         self._told = self._prior(runner)
         counts = self._resolved.with_prior(self._told)
-        modules = _plain(runner.model).named_modules()
+        modules = unwrapped(runner.model).named_modules()
         takers = [(path, m) for path, m in modules if hasattr(m, 'set_class_counts')]
         for path, module in takers:
             try:
@@ -204,7 +204,3 @@ class ClassCountsHook(Hook):
                 f'{", ".join(countable)}, or give class_counts'
             )
         return unit
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

@@ -1,16 +1,15 @@
 """Compute the class means that a nearest-class-mean classifier compares with."""
 
-from collections.abc import Mapping
-
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from lt_mm.engine.other_pipeline import dataset_with_pipeline
+from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.functional.nearest_mean import normalize_features
 from lt_mm.registry import HOOKS
 
@@ -53,7 +52,7 @@ class ClassMeansHook(Hook):
 
     @torch.no_grad()
     def _update(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         layers = [part for part in model.modules() if hasattr(part, 'set_class_means')]
         if not layers:
             raise ValueError(
@@ -100,16 +99,13 @@ class ClassMeansHook(Hook):
     def _settings(self, runner: Runner) -> dict:
         if self.dataloader is not None:
             return self.dataloader
-        training = runner.cfg.get('train_dataloader') or {}
-        evaluation = runner.cfg.get('val_dataloader') or runner.cfg.get('test_dataloader') or {}
-        datasets = [loader.get('dataset') for loader in (training, evaluation)]
-        if not all(isinstance(one, Mapping) and 'pipeline' in one for one in datasets):
-            raise ValueError(
-                'ClassMeansHook cannot tell how to read the training set for the test, because a '
-                'data loader of the config has no dataset with a pipeline; give it '
-                'dataloader=dict(...).'
-            )
-        dataset = {**datasets[0], 'pipeline': datasets[1]['pipeline']}
+        evaluation = runner.cfg.get('val_dataloader') or runner.cfg.get('test_dataloader')
+        dataset = dataset_with_pipeline(
+            type(self).__name__,
+            'how to read the training set for the test',
+            runner.cfg.get('train_dataloader'),
+            evaluation,
+        )
         sampler = dict(type='DefaultSampler', shuffle=False, round_up=False)
         return {**evaluation, 'dataset': dataset, 'sampler': sampler}
 

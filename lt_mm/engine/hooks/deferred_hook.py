@@ -1,10 +1,10 @@
 """Begin re-weighting and re-sampling late in the training."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from lt_mm.engine.train_sampler import sampler_of, samples_of
+from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.registry import HOOKS
 
 
@@ -114,5 +114,5 @@ class DeferredHook(Hook):
 
     @staticmethod
     def _takers(runner: Runner) -> list:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        return [module for module in model.modules() if hasattr(module, 'set_deferred')]
+        modules = unwrapped(runner.model).modules()
+        return [module for module in modules if hasattr(module, 'set_deferred')]

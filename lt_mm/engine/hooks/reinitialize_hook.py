@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.registry import HOOKS
 
 
@@ -68,7 +68,7 @@ class ReinitializeHook(Hook):
 
 
 def _part(model: nn.Module, path: str) -> nn.Module:
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(model)
     try:
         return model.get_submodule(path)
     except AttributeError as error:

@@ -1,17 +1,18 @@
 """Weigh the experts of a model for a test set, without its labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, OPTIMIZERS
 from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from lt_mm.engine.other_pipeline import dataset_with_pipeline
+from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.functional import prediction_stability
 from lt_mm.registry import HOOKS
 
@@ -91,7 +92,7 @@ class TestTimeAggregationHook(Hook):
         Args:
             runner (Runner): The runner of the test.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         head = self._head(model)
         training = model.training
         model.eval()
@@ -159,16 +160,13 @@ class TestTimeAggregationHook(Hook):
     def _loader(self, runner: Runner) -> DataLoader:
         settings = self.dataloader
         if settings is None:
-            training = runner.cfg.get('train_dataloader') or {}
-            test = runner.cfg.get('test_dataloader') or {}
-            datasets = [loader.get('dataset') for loader in (training, test)]
-            if not all(isinstance(one, Mapping) and 'pipeline' in one for one in datasets):
-                raise ValueError(
-                    'TestTimeAggregationHook cannot tell how to augment the test set, because a '
-                    'data loader of the config has no dataset with a pipeline; give it '
-                    'dataloader=dict(...).'
-                )
-            dataset = {**datasets[1], 'pipeline': datasets[0]['pipeline']}
+            test = runner.cfg.get('test_dataloader')
+            dataset = dataset_with_pipeline(
+                type(self).__name__,
+                'how to augment the test set',
+                test,
+                runner.cfg.get('train_dataloader'),
+            )
             sampler = dict(type='DefaultSampler', shuffle=True)
             settings = {**test, 'dataset': dataset, 'sampler': sampler}
         views = _TwoViews(DATASETS.build(settings['dataset']))

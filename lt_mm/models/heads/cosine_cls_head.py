@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from mmpretrain.evaluation.metrics import Accuracy
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from lt_mm.functional import check_labels
+from lt_mm.models.heads.training_accuracy import training_accuracies
 from lt_mm.models.layers import CosineLinear
 from lt_mm.models.losses import with_alpha
 from lt_mm.models.losses.averaging import mean_over_ranks
@@ -100,14 +100,5 @@ class CosineClsHead(LinearClsHead):
         images = mean_over_ranks(len(logits), logits.device)
         losses = dict(loss_cls=self.loss_module(logits, targets, avg_factor=images, **kwargs))
         if self.cal_acc:
-            if targets.ndim > 1:
-                raise ValueError(
-                    f'cal_acc of {type(self).__name__} has no meaning for soft labels, such as '
-                    'Mixup makes; set cal_acc=False.'
-                )
-            accuracies = Accuracy.calculate(logits, targets, topk=self.topk, thrs=(None,))
-            losses |= {
-                f'accuracy_top-{k}': accuracy[0]
-                for k, accuracy in zip(self.topk, accuracies, strict=True)
-            }
+            losses |= training_accuracies(logits, targets, self.topk, type(self).__name__)
         return losses

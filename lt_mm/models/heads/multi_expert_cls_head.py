@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule, ModuleList
-from mmpretrain.evaluation.metrics import Accuracy
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from lt_mm.functional import check_finite
+from lt_mm.functional import aggregate_logits, check_finite
 from lt_mm.models.heads.decoupled_cls_head import DecoupledClsHead
+from lt_mm.models.heads.training_accuracy import training_accuracies
 from lt_mm.registry import MODELS
 
 
@@ -132,7 +132,7 @@ class MultiExpertClsHead(BaseModule):
 
     def aggregate(self, logits: Tensor) -> Tensor:
         """Mean over experts of (E, N, C) logits by ``expert_weights``: (N, C)."""
-        return (self.expert_weights[:, None, None] * logits).sum(0)
+        return aggregate_logits(logits, self.expert_weights)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Mean logits, (N, C)."""
@@ -165,7 +165,8 @@ class MultiExpertClsHead(BaseModule):
         if self.interplay is not None:
             losses |= self.interplay(logits, targets)
         if self.cal_acc:
-            losses |= self._accuracies(logits, targets)
+            mean = self.aggregate(logits.detach())
+            losses |= training_accuracies(mean, targets, self.topk, type(self).__name__)
         return losses
 
     def predict(
@@ -178,26 +179,24 @@ class MultiExpertClsHead(BaseModule):
             data_samples: N to be filled in. Defaults to new ones.
         """
         logits = self.expert_logits(feats)
-        scores = self.aggregate(logits).softmax(1)
-        samples = data_samples or [None] * len(scores)
-        samples = [DataSample() if sample is None else sample for sample in samples]
-        for sample, score in zip(samples, scores, strict=True):
-            sample.set_pred_score(score).set_pred_label(score.argmax(0, keepdim=True))
+        mean = self.aggregate(logits)
+        samples = self.labelled(mean, data_samples)
         if self.expert_predictions:
-            of_samples = logits.to(scores.dtype).softmax(2).transpose(0, 1)
+            of_samples = logits.to(mean.dtype).softmax(2).transpose(0, 1)
             for sample, of_experts in zip(samples, of_samples, strict=True):
                 sample.set_field(of_experts, 'expert_scores', dtype=Tensor)
         return samples
 
-    def _accuracies(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        if targets.ndim > 1:
-            raise ValueError(
-                f'cal_acc of {type(self).__name__} has no meaning for soft labels, such as Mixup '
-                'makes; set cal_acc=False.'
-            )
-        mean = self.aggregate(logits.detach())
-        values = Accuracy.calculate(mean, targets, topk=self.topk, thrs=(None,))
-        return {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values, strict=True)}
+    @staticmethod
+    def labelled(
+        logits: Tensor, data_samples: list[DataSample | None] | None = None
+    ) -> list[DataSample]:
+        """Data samples with the scores and labels of (N, C) logits; new ones where none are."""
+        samples = data_samples or [None] * len(logits)
+        samples = [DataSample() if sample is None else sample for sample in samples]
+        for sample, score in zip(samples, logits.softmax(1), strict=True):
+            sample.set_pred_score(score).set_pred_label(score.argmax(0, keepdim=True))
+        return samples
 
     def _check_finite(self, logits: Tensor) -> None:
         # One look at all of them, since each look waits for the device.

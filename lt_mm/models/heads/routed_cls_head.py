@@ -160,10 +160,8 @@ class RoutedClsHead(MultiExpertClsHead):
         self, logits: Tensor, used: Tensor, data_samples: list[DataSample | None] | None = None
     ) -> list[DataSample]:
         """Fill in data samples with what :meth:`route` gives."""
-        samples = data_samples or [None] * len(logits)
-        samples = [DataSample() if sample is None else sample for sample in samples]
-        for sample, score, number in zip(samples, logits.softmax(1), used, strict=True):
-            sample.set_pred_score(score).set_pred_label(score.argmax(0, keepdim=True))
+        samples = self.labelled(logits, data_samples)
+        for sample, number in zip(samples, used, strict=True):
             sample.set_field(number[None], 'num_experts', dtype=Tensor)
         return samples
 

@@ -1,11 +1,15 @@
 """Balanced contrastive loss on images."""
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lt_mm.functional import balanced_contrastive_loss, check_labels, reduce_loss
+from lt_mm.functional import (
+    balanced_contrastive_loss,
+    check_labels,
+    check_temperature,
+    reduce_loss,
+)
 from lt_mm.models.layers import ProjectionMLP, gather_rows
 from lt_mm.models.losses.averaging import mean_over_ranks
 from lt_mm.models.losses.contrast_batch import ContrastBatch
@@ -47,11 +51,7 @@ class BCLLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(
-                f'temperature of BCLLoss is {temperature}, but it must be positive and finite; '
-                'the usual range is 0.05 to 0.3.'
-            )
+        check_temperature(temperature, 'of BCLLoss', 'the usual range is 0.05 to 0.3')
         self.num_classes = num_classes
         self.temperature = temperature
         self.loss_weight = loss_weight

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_mm.functional import class_log_likelihood, logit_adjusted_cross_entropy, reduce_loss
+from lt_mm.functional import (
+    check_temperature,
+    class_log_likelihood,
+    logit_adjusted_cross_entropy,
+    reduce_loss,
+)
 from lt_mm.models.layers import ClassCountsBuffer, ClassQueue, ProjectionMLP
 from lt_mm.models.layers.class_queue import Keys
 from lt_mm.models.losses.averaging import mean_over_ranks
@@ -64,11 +69,7 @@ class GMLLoss(nn.Module):
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(
-                f'temperature of GMLLoss is {temperature}, but it must be positive and finite; '
-                'the usual range is 0.03 to 0.3.'
-            )
+        check_temperature(temperature, 'of GMLLoss', 'the usual range is 0.03 to 0.3')
         if not math.isfinite(alpha):
             raise ValueError(f'alpha of GMLLoss is {alpha}, but it must be finite; use 0 to 1.')
         key_channels = in_channels if key_channels is None else key_channels

@@ -74,6 +74,17 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
             (N, ...), float32 or wider.
         """
 
+    def observe(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
+        """See the checked targets of a batch before class weights are put on them.
+
+        A loss that keeps account of labels overrides this.
+
+        Args:
+            logits: (N, C, ...).
+            target: (N, ...) integers or (N, C, ...) soft targets.
+            ignore_index: label of elements that take no part.
+        """
+
     def forward(
         self,
         logits: Tensor,
@@ -96,6 +107,7 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         """
         soft = target.is_floating_point()
         self.check_target(logits, target, ignore_index)
+        self.observe(logits, target, ignore_index)
         class_weight = self._class_weight(logits.shape[1])
         if class_weight is not None and soft:
             target = target * class_weight.reshape((-1,) + (1,) * (logits.ndim - 2))

@@ -61,20 +61,6 @@ class SeesawLoss(LogitLoss):
         seen = None if num_classes is None else torch.zeros(num_classes, dtype=torch.float64)
         self.register_buffer('seen', seen)
 
-    def forward(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = -100,
-    ) -> Tensor:
-        """As of :class:`LogitLoss`, after counting the labels where that is asked for."""
-        if self.seen is not None and self.training:
-            self._count(logits, target, ignore_index)
-        return super().forward(logits, target, weight, avg_factor, reduction_override, ignore_index)
-
     def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Seesaw loss of each element."""
         if self.seen is None:
@@ -86,8 +72,14 @@ class SeesawLoss(LogitLoss):
         )
 
     @torch.no_grad()
-    def _count(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
-        self.check_target(logits, target, ignore_index)
+    def observe(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
+        """Count the labels in training, where that is asked for.
+
+        Raises:
+            ValueError: if the logits have another number of classes.
+        """
+        if self.seen is None or not self.training:
+            return
         num_classes = len(self.seen)
         if num_classes != logits.shape[1]:
             raise ValueError(

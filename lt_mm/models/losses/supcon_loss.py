@@ -1,11 +1,15 @@
 """Supervised contrastive loss on images."""
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lt_mm.functional import check_labels, reduce_loss, supervised_contrastive_loss
+from lt_mm.functional import (
+    check_labels,
+    check_temperature,
+    reduce_loss,
+    supervised_contrastive_loss,
+)
 from lt_mm.models.layers import ProjectionMLP, gather_rows
 from lt_mm.models.losses.averaging import mean_over_ranks
 from lt_mm.models.losses.contrast_batch import ContrastBatch
@@ -44,11 +48,7 @@ class SupConLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(
-                f'temperature of SupConLoss is {temperature}, but it must be positive and '
-                'finite; the usual range is 0.05 to 0.3.'
-            )
+        check_temperature(temperature, 'of SupConLoss', 'the usual range is 0.05 to 0.3')
         self.num_classes = num_classes
         self.temperature = temperature
         self.loss_weight = loss_weight
