@@ -12,7 +12,7 @@ if _missing:
         'never both.'
     )
 
-from lt_mm.engine import compat as _compat  # noqa: E402
+from lt_mm import compat as _compat  # noqa: E402
 
 _compat.let_configs_inherit_from_mmseg()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lt_mm.engine.experiments import Result
+from lt_mm.benchmark.experiments import Result
 from lt_mm.visualization.result_table import (
     CLASSIFICATION,
     INFERENCE_COSTS,

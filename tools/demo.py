@@ -12,8 +12,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 from rich.console import Console
 
-from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
-from lt_mm.engine.expert_results import with_experts
+from lt_mm.benchmark.experiments import ROOT, Experiment, run_all, write_results
+from lt_mm.benchmark.expert_results import with_experts
 from lt_mm.visualization.demo_report import draw_per_class, draw_predictions
 from lt_mm.visualization.result_table import INFERENCE_COSTS, SEGMENTATION, summary_table
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import METRICS, RUNNERS
 
-from lt_mm.engine.command_line import add_common_arguments, load_config, stop
 from lt_mm.engine.dataset_check import check_dataset_paths, walk_datasets
 from lt_mm.engine.distributed import prepare_distributed, write_metrics_once
+from lt_mm.engine.launch import add_common_arguments, load_config, stop
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
-from lt_mm.engine.command_line import add_common_arguments, has_accelerator, load_config, stop
 from lt_mm.engine.distributed import prepare_distributed
-from lt_mm.engine.stage_configs import read_stages
-from lt_mm.engine.stages import plan_stages, train_earlier_stages
+from lt_mm.engine.launch import add_common_arguments, has_accelerator, load_config, stop
+from lt_mm.stages.read import read_stages
+from lt_mm.stages.run import plan_stages, train_earlier_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from lt_mm.engine.command_line import DATALOADERS
+from lt_mm.engine.launch import DATALOADERS
 
 # As in the dataset guides of mmsegmentation and mmpretrain; a subclass is found by its nearest
 # parent.

@@ -18,7 +18,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from lt_mm.engine.command_line import has_accelerator, stop
+from lt_mm.engine.launch import has_accelerator, stop
 from lt_mm.registry import MODEL_WRAPPERS
 
 # Where each launcher tells a process its global rank, the number of processes, its local rank.

@@ -9,6 +9,7 @@ from .calibration import (
     expected_calibration_error,
     maximum_calibration_error,
 )
+from .checks import check_finite, check_labels, check_temperature
 from .class_weights import effective_number_weights, inverse_power_weights
 from .contrast import balanced_contrastive_loss, supervised_contrastive_loss
 from .cross_entropy import logit_adjusted_cross_entropy, reduce_loss
@@ -21,11 +22,9 @@ from .experts import (
     hard_category_mask,
     mutual_divergence,
 )
-from .finite_check import check_finite
 from .focal import sigmoid_focal_loss, softmax_focal_loss
 from .grouping import rank_within_group, sample_per_group
 from .label_aware_smoothing import label_aware_smoothing, smoothed_cross_entropy
-from .label_check import check_labels
 from .lade import lade_regularizer, lade_statistics
 from .margins import ldam_margins, margin_cross_entropy
 from .mixture import class_log_likelihood
@@ -37,7 +36,6 @@ from .priors import log_prior, queue_lengths, reversed_log_prior
 from .routing import routing_targets, running_means
 from .seesaw import seesaw_cross_entropy
 from .soft_targets import mix_hard_losses
-from .temperature_check import check_temperature
 from .weight_norm import tau_normalize
 
 __all__ = [

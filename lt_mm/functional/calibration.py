@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from lt_mm.functional.label_check import check_labels
+from lt_mm.functional.checks import check_labels
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_mm.functional.temperature_check import check_temperature
+from lt_mm.functional.checks import check_temperature
 
 _MESSAGE = ('of the distillation', '4 is usual for logits and 0.07 for contrast')
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_temperature
 from lt_mm.functional.class_axis import along_classes
 from lt_mm.functional.priors import check_counts
-from lt_mm.functional.temperature_check import check_temperature
 
 
 def mutual_divergence(logits: Tensor, temperature: float = 1.0, detach: bool = True) -> Tensor:

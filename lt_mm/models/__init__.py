@@ -2,12 +2,10 @@
 
 from importlib.util import find_spec
 
-from .decode_heads import *  # noqa: F403
+from .heads import *  # noqa: F403
 from .losses import *  # noqa: F403
-from .segmentors import *  # noqa: F403
+from .networks import *  # noqa: F403
 
 if find_spec('mmpretrain') is not None:
     from .backbones import *  # noqa: F403
-    from .classifiers import *  # noqa: F403
-    from .heads import *  # noqa: F403
     from .necks import *  # noqa: F403

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from rich import box
 from rich.table import Table
 
-from lt_mm.engine.experiments import Result
+from lt_mm.benchmark.experiments import Result
 
 SEGMENTATION = {
     'mIoU': 'mIoU', 'mAcc': 'mAcc',
@@ -22,7 +22,7 @@ CLASSIFICATION = {
 COSTS = dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f'))
 """Fields of a result that are averaged without a deviation: heading and format."""
 INFERENCE_COSTS = dict(parameters=('parameters', ',.0f'), mflops=('MFLOPs', '.1f'))
-"""The same, for what :func:`lt_mm.engine.expert_results.add_costs` adds."""
+"""The same, for what :func:`lt_mm.benchmark.expert_results.add_costs` adds."""
 
 
 def summary_table(

@@ -18,7 +18,7 @@ from mmpretrain.registry import MODELS
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
 from lt_mm import registry
-from lt_mm.engine.stage_configs import read_stages
+from lt_mm.stages.read import read_stages
 from lt_mm.structures import ClassCounts, TextFeatures
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
-from lt_mm.engine.command_line import load_config
-from lt_mm.engine.stage_configs import read_stages
+from lt_mm.engine.launch import load_config
+from lt_mm.stages.read import read_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = dict(crt='ce', lws='ce', mislas='mixup')

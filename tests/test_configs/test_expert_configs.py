@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from lt_mm import registry
-from lt_mm.engine.stage_configs import read_stages
+from lt_mm.stages.read import read_stages
 from lt_mm.structures import ClassCounts
 
 ROOT = Path(__file__).resolve().parents[2]

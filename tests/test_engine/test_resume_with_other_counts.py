@@ -11,8 +11,8 @@ from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
 from mmseg.structures import SegDataSample
 
+from lt_mm.checkpoints import load_weights
 from lt_mm.functional import log_prior, queue_lengths
-from lt_mm.models.teachers.safe_checkpoint import load_weights
 
 A, B, A_TENFOLD = [70, 20, 10], [5, 15, 80], [700, 200, 100]
 SLOTS = dict(size=60, min_size=4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from lt_mm.engine.experiments import Result
+from lt_mm.benchmark.experiments import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / 'configs' / 'digits_lt').glob('*.py'))

@@ -36,7 +36,7 @@ def test_missing_data_stops_before_the_model_is_built(stopped, trained, tmp_path
 
 
 def test_mixed_precision_without_accelerator(stopped, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr('lt_mm.engine.command_line.get_device', lambda: 'cpu')
+    monkeypatch.setattr('lt_mm.engine.launch.get_device', lambda: 'cpu')
     config = trained / 'configs' / 'tiny.py'
     assert 'needs an accelerator' in stopped('train.py', config, '--amp', cwd=tmp_path)
     line = stopped(
@@ -46,7 +46,7 @@ def test_mixed_precision_without_accelerator(stopped, trained, tmp_path, monkeyp
 
 
 def test_mixed_precision_with_accelerator(tools, trained, monkeypatch):
-    monkeypatch.setattr('lt_mm.engine.command_line.get_device', lambda: 'cuda')
+    monkeypatch.setattr('lt_mm.engine.launch.get_device', lambda: 'cuda')
     train = runpy.run_path(str(tools / 'train.py'))
     cfg = Config.fromfile(trained / 'configs' / 'tiny.py')
     train['set_mixed_precision'](cfg, True)

@@ -4,7 +4,7 @@ import math
 
 from rich.console import Console
 
-from lt_mm.engine.experiments import Result
+from lt_mm.benchmark.experiments import Result
 from lt_mm.visualization.result_table import SEGMENTATION, summary_table
 
 

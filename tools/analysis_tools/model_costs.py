@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lt_mm.engine.command_line import stop
-from lt_mm.engine.model_costs import ModelCosts, config_costs
+from lt_mm.benchmark.model_costs import ModelCosts, config_costs
+from lt_mm.engine.launch import stop
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lt_mm.engine.command_line import stop
+from lt_mm.engine.launch import stop
 from lt_mm.visualization.reliability import plot_reliability, read_calibration
 
 

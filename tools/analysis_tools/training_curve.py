@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lt_mm.engine.command_line import stop
+from lt_mm.engine.launch import stop
 from lt_mm.visualization.training_curve import plot_training_curves, read_curve
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from mmengine.config import Config
 from rich.console import Console
 
-from lt_mm.engine.experiments import ROOT, Experiment, run_all, write_results
-from lt_mm.engine.expert_results import with_experts
+from lt_mm.benchmark.experiments import ROOT, Experiment, run_all, write_results
+from lt_mm.benchmark.expert_results import with_experts
 from lt_mm.visualization.result_table import CLASSIFICATION, INFERENCE_COSTS, summary_table
 
 # Short name -> (name in the table, config, teacher); the config's ending is left out.

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lt_mm.engine.export import export_segmentor
-from lt_mm.engine.export_command import add_export_arguments, run_export
+from lt_mm.export.command import add_export_arguments, run_export
+from lt_mm.export.exported_model import export_segmentor
 
 ROOT = Path(__file__).resolve().parents[2]
 

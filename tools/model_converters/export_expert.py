@@ -4,8 +4,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from lt_mm.engine.export_command import add_export_arguments, run_export
-from lt_mm.engine.export_expert import export_expert
+from lt_mm.export.command import add_export_arguments, run_export
+from lt_mm.export.expert import export_expert
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lt_mm.functional import check_finite
 from lt_mm.models.heads.cosine_cls_head import CosineClsHead
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 from lt_mm.structures import sample_ids
 

@@ -11,7 +11,7 @@ from lt_mm.functional import check_labels
 from lt_mm.models.heads.training_accuracy import training_accuracies
 from lt_mm.models.layers import CosineLinear
 from lt_mm.models.losses import with_alpha
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 
 

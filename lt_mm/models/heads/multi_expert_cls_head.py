@@ -34,7 +34,7 @@ class MultiExpertClsHead(BaseModule):
         temperature: of a cosine classifier. Defaults to 1/30.
         loss: config of a loss that every expert gets its own of, or a list of E configs. Defaults
             to cross-entropy.
-        interplay: config of an :class:`~lt_mm.models.losses.InterplayLoss` such as
+        interplay: config of an :class:`~lt_mm.models.losses.ExpertLoss` such as
             ``dict(type='lt_mm.MutualLoss')``: a module that takes logits (E, N, C) and targets, and
             returns losses whose keys begin with 'loss_'.
         post_compensation: arguments of :class:`~lt_mm.models.layers.PostCompensation` for the

@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from lt_mm.models.heads.cosine_cls_head import CosineClsHead
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lt_mm.functional import reduce_loss, routing_targets, running_means
 from lt_mm.models.heads.multi_expert_cls_head import MultiExpertClsHead
 from lt_mm.models.layers import ExpertRouters
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 
 

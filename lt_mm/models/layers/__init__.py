@@ -1,14 +1,11 @@
 """Building blocks shared by heads of both tasks."""
 
-from .class_counts_buffer import ClassCountsBuffer
 from .class_queue import ClassQueue
 from .cosine import CosineConv2d, CosineLinear
 from .decoupled_head_mixin import DecoupledHeadMixin
 from .disalign import DisAlign
 from .embedding_bank import EmbeddingBank
 from .expert_routers import ExpertRouters
-from .frozen_encoder_mixin import FrozenEncoderMixin
-from .gather import GatheredRows, gather_rows
 from .labelled_queue import LabelledQueue
 from .learnable_weight_scaling import LearnableWeightScaling
 from .nearest_class_mean import NearestClassMeanLinear
@@ -17,7 +14,6 @@ from .projection_mlp import ProjectionMLP
 from .tau_norm import TauNormConv2d, TauNormLinear
 
 __all__ = [
-    'ClassCountsBuffer',
     'ClassQueue',
     'CosineConv2d',
     'CosineLinear',
@@ -25,8 +21,6 @@ __all__ = [
     'DisAlign',
     'EmbeddingBank',
     'ExpertRouters',
-    'FrozenEncoderMixin',
-    'GatheredRows',
     'LabelledQueue',
     'LearnableWeightScaling',
     'NearestClassMeanLinear',
@@ -34,5 +28,4 @@ __all__ = [
     'ProjectionMLP',
     'TauNormConv2d',
     'TauNormLinear',
-    'gather_rows',
 ]

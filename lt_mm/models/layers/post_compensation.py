@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lt_mm.functional.post_compensation import post_compensate
 from lt_mm.functional.priors import check_counts
-from lt_mm.models.layers.class_counts_buffer import ClassCountsBuffer
+from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 

@@ -5,10 +5,10 @@ from .bcl_loss import BCLLoss
 from .class_weights import ClassWeights
 from .crd_loss import CRDLoss
 from .diversity_loss import DiversityLoss
+from .expert_loss import ExpertLoss
 from .focal_loss import FocalLoss
 from .gml_loss import GMLLoss
 from .hard_category_loss import HardCategoryLoss
-from .interplay_loss import InterplayLoss
 from .kd_loss import KDLoss
 from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
 from .lade_loss import LADELoss
@@ -27,10 +27,10 @@ __all__ = [
     'CRDLoss',
     'ClassWeights',
     'DiversityLoss',
+    'ExpertLoss',
     'FocalLoss',
     'GMLLoss',
     'HardCategoryLoss',
-    'InterplayLoss',
     'KDLoss',
     'LADELoss',
     'LDAMLoss',

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from lt_mm.functional import class_wise_temperature, diversity_divergence
-from lt_mm.models.layers import ClassCountsBuffer
-from lt_mm.models.losses.interplay_loss import InterplayLoss
+from lt_mm.models.counts import ClassCountsBuffer
+from lt_mm.models.losses.expert_loss import ExpertLoss
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
 
 @MODELS.register_module()
-class DiversityLoss(InterplayLoss):
+class DiversityLoss(ExpertLoss):
     """``loss_diversity``: experts keep away from the mean of their predictions.
 
     See :func:`lt_mm.functional.diversity_divergence`. With the negative factor of RIDE the

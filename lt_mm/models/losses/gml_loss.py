@@ -12,10 +12,11 @@ from lt_mm.functional import (
     logit_adjusted_cross_entropy,
     reduce_loss,
 )
-from lt_mm.models.layers import ClassCountsBuffer, ClassQueue, ProjectionMLP
+from lt_mm.models.counts import ClassCountsBuffer
+from lt_mm.models.layers import ClassQueue, ProjectionMLP
 from lt_mm.models.layers.class_queue import Keys
-from lt_mm.models.losses.averaging import mean_over_ranks
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 

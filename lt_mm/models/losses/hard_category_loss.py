@@ -13,14 +13,14 @@ from lt_mm.functional import (
     mutual_divergence,
 )
 from lt_mm.functional.class_axis import along_classes
-from lt_mm.models.layers import ClassCountsBuffer
-from lt_mm.models.losses.interplay_loss import InterplayLoss
+from lt_mm.models.counts import ClassCountsBuffer
+from lt_mm.models.losses.expert_loss import ExpertLoss
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
 
 @MODELS.register_module()
-class HardCategoryLoss(InterplayLoss):
+class HardCategoryLoss(ExpertLoss):
     """What NCL adds to the experts' own losses, in up to three terms.
 
     - ``loss_hard_cls``: cross-entropy of every expert among the hard categories, summed.

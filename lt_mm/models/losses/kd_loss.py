@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from lt_mm.functional import distillation_loss, reduce_loss
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 
 

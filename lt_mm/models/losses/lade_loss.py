@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lt_mm.functional import lade_regularizer, lade_statistics, logit_adjusted_cross_entropy
-from lt_mm.models.layers import gather_rows
 from lt_mm.models.losses.logit_loss import LogitLoss
+from lt_mm.models.ranks import gather_rows
 from lt_mm.registry import MODELS
 
 

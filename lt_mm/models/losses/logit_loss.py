@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from lt_mm.functional import check_labels, reduce_loss
-from lt_mm.models.layers import ClassCountsBuffer
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.losses.class_weights import ClassWeights
+from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.structures import ClassCounts
 
 

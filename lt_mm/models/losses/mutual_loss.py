@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from lt_mm.functional import mutual_divergence
-from lt_mm.models.losses.interplay_loss import InterplayLoss
+from lt_mm.models.losses.expert_loss import ExpertLoss
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class MutualLoss(InterplayLoss):
+class MutualLoss(ExpertLoss):
     """``loss_mutual``: every expert learns from the predictions of the others.
 
     See :func:`lt_mm.functional.mutual_divergence`. The logits are those of the classifiers, with

@@ -13,9 +13,10 @@ from lt_mm.functional import (
     parametric_contrastive_loss,
     reduce_loss,
 )
-from lt_mm.models.layers import ClassCountsBuffer, LabelledQueue, ProjectionMLP, gather_rows
-from lt_mm.models.losses.averaging import mean_over_ranks
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.counts import ClassCountsBuffer
+from lt_mm.models.layers import LabelledQueue, ProjectionMLP
+from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 

@@ -10,9 +10,9 @@ from lt_mm.functional import (
     reduce_loss,
     supervised_contrastive_loss,
 )
-from lt_mm.models.layers import ProjectionMLP, gather_rows
-from lt_mm.models.losses.averaging import mean_over_ranks
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.layers import ProjectionMLP
+from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 
 

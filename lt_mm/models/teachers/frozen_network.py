@@ -8,7 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from lt_mm.models.teachers.safe_checkpoint import load_weights
+from lt_mm.checkpoints import load_weights
 from lt_mm.models.teachers.teacher_config import teacher_model_config
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from lt_mm import functional, registry
-from lt_mm.engine.model_costs import config_costs
+from lt_mm.benchmark.model_costs import config_costs
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / 'docs' / 'methods' / 'experts.md').read_text(encoding='utf-8')

@@ -5,7 +5,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lt_mm.models.losses import LogitAdjustedLoss
-from lt_mm.models.losses.averaging import mean_over_ranks
+from lt_mm.models.ranks import mean_over_ranks
 
 TARGETS = [torch.tensor([0, 1, 255, 2]), torch.tensor([255, 255, 255, 1])]
 LOGITS = [torch.arange(12.0).reshape(4, 3).sin(), torch.arange(12.0).reshape(4, 3).cos()]

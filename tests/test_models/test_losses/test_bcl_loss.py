@@ -9,7 +9,7 @@ import lt_mm  # noqa: F401
 from lt_mm.functional import balanced_contrastive_loss
 from lt_mm.models.layers import CosineLinear
 from lt_mm.models.losses import BCLLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 
 LABELS = torch.tensor([0, 1, 0, 2])

@@ -9,7 +9,7 @@ from torch import nn
 
 from lt_mm.models.layers import CosineLinear
 from lt_mm.models.losses import BCLLoss, PaCoLoss, SupConLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.structures import ClassCounts
 
 # Images of rank 0 and of rank 1, step by step.

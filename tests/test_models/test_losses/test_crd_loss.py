@@ -9,7 +9,7 @@ from torch import nn
 
 from lt_mm.functional import sample_other_groups
 from lt_mm.models.losses import CRDLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 
 SAMPLES, NEGATIVES, TAU = 12, 7, 0.2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lt_mm.models.losses import GMLLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.structures import ClassCounts
 
 COUNTS = [60, 25, 10, 5]

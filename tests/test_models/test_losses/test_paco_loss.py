@@ -9,7 +9,7 @@ import torch
 import lt_mm  # noqa: F401
 from lt_mm.functional import logit_adjusted_cross_entropy, parametric_contrastive_loss
 from lt_mm.models.losses import PaCoLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 

@@ -8,7 +8,7 @@ import torch
 import lt_mm  # noqa: F401
 from lt_mm.functional import supervised_contrastive_loss
 from lt_mm.models.losses import SupConLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 
 LABELS = torch.tensor([0, 1, 0, 2])

@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from lt_mm.models.losses import TextGMLLoss
-from lt_mm.models.losses.contrast_batch import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts, TextFeatures
 

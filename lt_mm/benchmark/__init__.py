@@ -1,0 +1,1 @@
+"""Experiments of many methods and seeds, what they cost, and their tables."""

@@ -1,0 +1,1 @@
+"""Several trainings, such as that of a teacher, as one command: read, plan, run."""

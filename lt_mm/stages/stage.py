@@ -1,0 +1,221 @@
+"""One training among those of a method: is it done, with which config, and what does it give?"""
+
+import gc
+import json
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from lt_mm.engine.distributed import prepare_distributed
+from lt_mm.engine.launch import stop
+
+GIFTS = {'teacher': 'model.teacher.checkpoint', 'weights': 'load_from'}
+_RECORD = 'stage.json'
+# What may differ between two runs of one training without changing its weights.
+_WITHOUT_EFFECT = (
+    'earlier_stages env_cfg experiment_name launcher load_from log_level log_processor '
+    'model_wrapper_cfg resume vis_backends visualizer work_dir'
+).split()
+_AT_TEST_TIME = ('test_', 'tta_')
+
+
+@dataclass(eq=False)
+class Stage:
+    """A training by one config, in a folder of its own.
+
+    Args:
+        name: of an earlier stage, with those it belongs to: 'encoder/teacher'. 'last' for the
+            training that was asked for.
+        cfg: config, with ``work_dir`` and ``launcher`` set.
+        gives: what its takers get: 'teacher', 'weights' or None for the last stage.
+        takers: stages that get it.
+        choice: checkpoint they get, 'last' or 'best'.
+        options: prefix of its settings in ``--cfg-options``, '' for the last stage.
+        receives: what earlier stages give to this one.
+        skipped: None, or why nothing is wanted of it.
+    """
+
+    name: str
+    cfg: Config
+    gives: str | None = None
+    takers: list['Stage'] = field(default_factory=list)
+    choice: str = 'last'
+    options: str = ''
+    receives: set[str] = field(default_factory=set)
+    skipped: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of its work dir."""
+        return Path(self.cfg.work_dir).absolute()
+
+    @property
+    def latest(self) -> str | None:
+        """Path of the checkpoint that this training saved last, if it is still there."""
+        if not (self.folder / 'last_checkpoint').is_file():
+            return None
+        path = find_latest_checkpoint(str(self.folder))
+        return path if '://' in path or Path(path).is_file() else None
+
+    @property
+    def finished(self) -> str | None:
+        """Path of the checkpoint that its takers get, if the training has come to its end."""
+        record = self.folder / _RECORD
+        path = json.loads(record.read_text())[self.choice] if record.is_file() else None
+        if path is None or '://' in path:
+            return path
+        path = self.folder / path
+        return str(path) if path.is_file() else None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether its training goes on from a checkpoint of its own."""
+        return bool(self.cfg.get('resume') and (self.cfg.get('load_from') or self.latest))
+
+    def given(self, gift: str) -> str | None:
+        """What a user set in place of a gift, as KEY=VALUE.
+
+        Raises:
+            SystemExit: If that is the path of a file that does not exist.
+        """
+        if gift == 'teacher':
+            path = ((self.cfg.get('model') or {}).get('teacher') or {}).get('checkpoint')
+        else:
+            path = self.cfg.get('load_from')
+        if not path:
+            return None
+        if '://' not in str(path) and not Path(path).expanduser().is_file():
+            stop(
+                f'{self.options}{GIFTS[gift]} {path} does not exist: correct the path, or leave it '
+                f'out to have an earlier stage trained.'
+            )
+        return f'{GIFTS[gift]}={path}'
+
+    def take(self, giver: 'Stage', checkpoint: str | None) -> None:
+        """Take what an earlier stage gives, unless the user gave it or it is not needed.
+
+        A checkpoint that the user gave is one of the stage's config, unless they gave that, too.
+        """
+        if giver.gives == 'teacher':
+            teacher = dict(self.cfg.model.get('teacher') or {})
+            if not self.given('teacher'):
+                teacher = {**teacher, 'config': giver.network(), 'checkpoint': checkpoint}
+            self.cfg.model['teacher'] = {'config': giver.network(), **teacher}
+        elif not self.resumes and not self.given('weights'):
+            self.cfg.load_from = checkpoint
+            # The Runner would resume what it is given to load.
+            self.cfg.resume = False
+
+    def network(self) -> dict:
+        """What it takes to build the trained model again."""
+        parts = ('model', 'data_preprocessor')
+        return deepcopy({part: self.cfg[part] for part in parts if self.cfg.get(part) is not None})
+
+    def refuse_another_config(self) -> None:
+        """Let nothing be mixed with what another config left in the folder.
+
+        Raises:
+            SystemExit: If there is a checkpoint, and the config saved beside it differs from the
+                one now wanted in what affects the weights.
+        """
+        dumped = self.folder / Path(self.cfg.filename).name
+        if not dumped.is_file() or not (self.finished or self.latest):
+            return
+        wanted = Config.fromstring(self.cfg.pretty_text, '.py')
+        difference = first_difference(self._essence(Config.fromfile(dumped)), self._essence(wanted))
+        if difference:
+            key, old, new = difference
+            stop(
+                f'Stage {self.name} in {self.folder} was trained with {key}={old} and {new} is now '
+                f'wanted: restore the setting, choose another --work-dir, or delete that folder to '
+                f'train the stage anew.'
+            )
+
+    def train(self) -> str:
+        """Train to the end, from the latest checkpoint if there is one.
+
+        Returns:
+            str: Path of the checkpoint that the takers get, in all processes once it is there.
+
+        Raises:
+            SystemExit: If the training saved no such checkpoint.
+        """
+        prepare_distributed(self.cfg)
+        init_default_scope(self.cfg.get('default_scope') or 'mmengine')
+        runner = RUNNERS.build(self.cfg)
+        runner.train()
+        checkpoint = [None]
+        if is_main_process():
+            self._record(runner)
+            checkpoint = [self.finished]
+        broadcast_object_list(checkpoint)
+        # Hooks, loops and runner refer to each other: without this, the memory of the model and
+        # the workers of its data loaders would stay until some later collection.
+        del runner
+        gc.collect()
+        torch.cuda.empty_cache()
+        if checkpoint[0] is None:
+            stop(
+                f'Stage {self.name} left no {self.choice} checkpoint in {self.folder}: let '
+                f'default_hooks.checkpoint of {self.cfg.filename} save one.'
+            )
+        return checkpoint[0]
+
+    def _record(self, runner: Runner) -> None:
+        paths = dict(last=self.latest, best=runner.message_hub.runtime_info.get('best_ckpt'))
+        for key, path in paths.items():
+            # Relative, so that the folder may be moved.
+            if path is not None and '://' not in path:
+                paths[key] = os.path.relpath(path, self.folder)
+        draft = self.folder / f'{_RECORD}.part'
+        draft.write_text(json.dumps(paths, indent=1) + '\n')
+        draft.replace(self.folder / _RECORD)
+
+    def _essence(self, cfg: Config) -> dict:
+        content = {
+            key: value
+            for key, value in cfg.to_dict().items()
+            if key not in _WITHOUT_EFFECT and not key.startswith(_AT_TEST_TIME)
+        }
+        if 'teacher' in self.receives:
+            content.get('model', {}).pop('teacher', None)
+        # Without a seed any will do.
+        if (self.cfg.get('randomness') or {}).get('seed') is None:
+            content.pop('randomness', None)
+        return content
+
+
+def first_difference(old: Any, new: Any, key: str = '') -> tuple[str, str, str] | None:
+    """Find where two nested structures of dicts and lists differ.
+
+    Args:
+        old: One of them.
+        new: The other.
+        key: Dotted path of both.
+
+    Returns:
+        tuple[str, str, str] | None: Path and both values, shortened; None if they are equal.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        missing = _Missing()
+        pairs = {name: (old.get(name, missing), new.get(name, missing)) for name in {**old, **new}}
+    elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
+        pairs = dict(enumerate(zip(old, new, strict=True)))
+    else:
+        return None if old == new else (key, f'{old!r:.80}', f'{new!r:.80}')
+    found = (first_difference(*pair, f'{key}.{name}'.lstrip('.')) for name, pair in pairs.items())
+    return next(filter(None, found), None)
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return 'nothing'
