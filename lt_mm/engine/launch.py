@@ -57,12 +57,20 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run; default: none, one process',
     )
+    parser.add_argument(
+        '--variant',
+        metavar='NAME',
+        help='the settings of that name in variants of the config, such as one point of a grid',
+    )
     # torch.distributed.launch writes either spelling, by its version; torchrun writes neither.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def load_config(args: argparse.Namespace, root: Path) -> Config:
     """Read the config and apply the options of :func:`add_common_arguments`.
+
+    A variant has a folder of its own beside that of the config: ``work_dir`` ends in its name,
+    unless the variant or the command line says otherwise.
 
     Args:
         args (argparse.Namespace): ``config`` and the options of :func:`add_common_arguments`.
@@ -73,7 +81,7 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
         Config: With ``launcher`` and ``work_dir`` set, and its ``default_scope`` made current.
 
     Raises:
-        SystemExit: If there is no such config file.
+        SystemExit: If there is no such config file, or it has no such variant.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = Path(args.config)
@@ -85,17 +93,45 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
             f'or give its absolute path.'
         )
     cfg = Config.fromfile(path)
+    base_dir = cfg.get('work_dir') or str(Path('work_dirs', path.stem))
+    select_variant(cfg, args.variant)
     cfg.launcher = args.launcher
+    if cfg.get('work_dir') in (None, base_dir):
+        cfg.work_dir = f'{base_dir}_{args.variant}' if args.variant else base_dir
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs', path.stem))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     if cfg.get('default_scope') == 'mmpretrain':
         _set_mmpretrain_loader_defaults(cfg)
     return cfg
+
+
+def select_variant(cfg: Config, name: str | None) -> None:
+    """Merge one of the ``variants`` of a config into it.
+
+    ``variants = dict(NAME=dict(<settings>), ...)`` are the points of a grid: each holds what
+    differs from the rest of the config, merged as a config is into its ``_base_``.
+
+    Args:
+        cfg (Config): Changed in place: without ``variants`` and, if one is selected, with its name
+            as ``variant``.
+        name (str | None): Of the variant; None leaves the config as it is without any.
+
+    Raises:
+        SystemExit: If the config has no variant of that name.
+    """
+    variants = cfg.pop('variants', None) or {}
+    if name is None:
+        return
+    if name not in variants:
+        stop(
+            f'{cfg.filename} has no variant {name!r}: choose from '
+            f'{", ".join(map(str, variants)) or "nothing, it has no variants"}.'
+        )
+    cfg.merge_from_dict(variants[name])
+    cfg.variant = name
 
 
 def _set_mmpretrain_loader_defaults(cfg: Config) -> None:

@@ -27,7 +27,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
     # What load_config asks for besides: of no use where nothing is run.
-    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
+    parser.set_defaults(launcher='none', local_rank=0, work_dir=None, variant=None)
 
 
 def run_export(

@@ -12,7 +12,7 @@ from lt_mm.engine.launch import load_config, stop
 from lt_mm.stages.stage import GIFTS, Stage
 
 _LAST = 'last'
-_SETTINGS = ('config', 'gives', 'to', 'checkpoint', 'cfg_options')
+_SETTINGS = ('config', 'gives', 'to', 'checkpoint', 'cfg_options', 'variant')
 
 
 def read_stages(cfg: Config, root: Path) -> list[Stage]:
@@ -20,7 +20,8 @@ def read_stages(cfg: Config, root: Path) -> list[Stage]:
 
     Each stage trains in ``<work_dir>/<name>``, in as many processes as the last one, and with its
     ``randomness`` and ``env_cfg`` unless its own ``cfg_options`` say otherwise. The stages that the
-    config of a stage names itself come before it.
+    config of a stage names itself come before it. Where the last stage is a variant, so are the
+    earlier ones whose config has a variant of that name, or the one that their entry names.
 
     Args:
         cfg: Config of the last stage, with ``work_dir`` and ``launcher`` set.
@@ -34,7 +35,7 @@ def read_stages(cfg: Config, root: Path) -> list[Stage]:
     Raises:
         SystemExit: If an entry of ``earlier_stages`` cannot be understood.
     """
-    stages = _read(Stage(_LAST, cfg), root, (cfg.filename,))
+    stages = _read(Stage(_LAST, cfg, variant=cfg.get('variant')), root, (cfg.filename,))
     for stage in reversed(stages[:-1]):
         asking = [taker for taker in stage.takers if taker.skipped is None]
         given = [taker.given(stage.gives) for taker in asking]
@@ -98,12 +99,16 @@ def _load(owner: Stage, name: str, entry: Mapping, root: Path) -> Stage:
             f'Config {entry["config"]} of earlier_stages.{name} is neither in {beside} nor in '
             f'{root / "configs"}: check its spelling, or give its absolute path.'
         )
+    variant = entry.get('variant', owner.variant)
+    # One that the entry names has to be there.
+    named = 'variant' in entry or variant in (Config.fromfile(path).get('variants') or {})
     options = Config(dict(entry.get('cfg_options') or {})).to_dict()
     for key in ('randomness', 'env_cfg'):
         if owner.cfg.get(key) is not None:
             options[key] = {**owner.cfg[key], **(options.get(key) or {})}
     arguments = argparse.Namespace(
         config=path,
+        variant=variant if named else None,
         cfg_options=options,
         work_dir=str(Path(owner.cfg.work_dir, name)),
         launcher=owner.cfg.get('launcher', 'none'),
@@ -115,6 +120,7 @@ def _load(owner: Stage, name: str, entry: Mapping, root: Path) -> Stage:
         gives=entry['gives'],
         choice=entry.get('checkpoint', 'last'),
         options=f'{owner.options}earlier_stages.{name}.cfg_options.',
+        variant=variant,
     )
     _keep_apart(stage)
     if stage.choice == 'best' and len(_names(_save_best(stage.cfg))) != 1:

@@ -23,7 +23,7 @@ _RECORD = 'stage.json'
 # What may differ between two runs of one training without changing its weights.
 _WITHOUT_EFFECT = (
     'earlier_stages env_cfg experiment_name launcher load_from log_level log_processor '
-    'model_wrapper_cfg resume vis_backends visualizer work_dir'
+    'model_wrapper_cfg resume variant vis_backends visualizer work_dir'
 ).split()
 _AT_TEST_TIME = ('test_', 'tta_')
 
@@ -40,6 +40,7 @@ class Stage:
         takers: stages that get it.
         choice: checkpoint they get, 'last' or 'best'.
         options: prefix of its settings in ``--cfg-options``, '' for the last stage.
+        variant: of the grid that is trained; the config has it, or stages before this one.
         receives: what earlier stages give to this one.
         skipped: None, or why nothing is wanted of it.
     """
@@ -50,6 +51,7 @@ class Stage:
     takers: list['Stage'] = field(default_factory=list)
     choice: str = 'last'
     options: str = ''
+    variant: str | None = None
     receives: set[str] = field(default_factory=set)
     skipped: str | None = None
 

@@ -31,7 +31,12 @@ def stages(tmp_path):
         path = ROOT / 'configs' / 'digits_lt' / f'{name}_resnet8_digits-lt.py'
         assert len(path.read_text().splitlines()) <= 30
         arguments = argparse.Namespace(
-            config=path, cfg_options=None, work_dir=str(tmp_path), launcher='none', local_rank=0
+            config=path,
+            cfg_options=None,
+            variant=None,
+            work_dir=str(tmp_path),
+            launcher='none',
+            local_rank=0,
         )
         return read_stages(load_config(arguments, ROOT), ROOT)
 

@@ -350,6 +350,36 @@ def test_a_config_may_come_before_itself_if_that_ends(read):
     assert len(read(f"a=dict(config='student.py', gives='weights', {options})")) == 2
 
 
+@pytest.fixture
+def grid(read, tmp_path):
+    """Write a config with variants that has a stage with variants and one without."""
+    variants = 'variants = dict(long=dict(train_cfg=dict(max_epochs=7)))'
+    (tmp_path / 'teacher.py').write_text(f'{PLAIN}\n{variants}')
+    (tmp_path / 'encoder.py').write_text(
+        f"{PLAIN}\nearlier_stages = dict(teacher=dict(config='teacher.py', gives='teacher'))"
+    )
+    return "encoder=dict(config='encoder.py', gives='weights'{})".format
+
+
+def test_earlier_stages_use_the_variant_if_they_have_it(read, grid):
+    lengths = [stage.cfg.train_cfg.max_epochs for stage in read(grid(''), variant='long')]
+    assert lengths == [7, 2, 2]
+    stages = read(grid(''), variant='unknown')
+    assert [stage.cfg.train_cfg.max_epochs for stage in stages] == [2, 2, 2]
+    assert [stage.cfg.get('variant') for stage in stages] == [None, None, 'unknown']
+    assert names(stages) == ['encoder/teacher', 'encoder', 'last']
+
+
+def test_an_entry_may_name_the_variant(read, capsys):
+    teacher = "teacher=dict(config='teacher.py', gives='teacher', variant={})"
+    Path('teacher.py').write_text(f'{PLAIN}\nvariants = dict(long=dict(a=1), other=dict(a=2))')
+    for name, expected in (("'long'", 1), ("'other'", 2), (None, None)):
+        assert read(teacher.format(name), variant='other')[0].cfg.get('a') == expected
+    with pytest.raises(SystemExit):
+        read(teacher.format("'lang'"))
+    assert "teacher.py has no variant 'lang': choose from long, other" in capsys.readouterr().err
+
+
 def test_configs_are_looked_for_in_the_repository_last(read, tmp_path):
     (tmp_path / 'configs').mkdir()
     for name in ('plain', 'distant'):

@@ -1,0 +1,82 @@
+"""The config that a command line asks for."""
+
+import argparse
+
+import pytest
+
+from lt_mm.engine.launch import add_common_arguments, load_config
+
+GRID = """
+model = dict(head=dict(alpha=0.2, loss=dict(type='A', smooth=0.1)), keys=[dict(a=1), dict(a=2)])
+optimizer = dict(lr=0.1)
+variants = {
+    'alpha04': dict(model=dict(head=dict(alpha=0.4))),
+    'short': {'model.head.loss': dict(_delete_=True, type='B'), 'model.keys.1.a': 3},
+    'elsewhere': dict(work_dir='apart'),
+}
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """A function: arguments of a tool, and perhaps more lines of the config, to the config."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def _load(*arguments, more=''):
+        (tmp_path / 'grid.py').write_text(GRID + more)
+        parser = argparse.ArgumentParser()
+        parser.add_argument('config')
+        add_common_arguments(parser)
+        return load_config(parser.parse_args(['grid.py', *arguments]), tmp_path)
+
+    return _load
+
+
+def test_without_a_variant_the_config_stands(load):
+    cfg = load()
+    assert (cfg.model.head.alpha, cfg.work_dir) == (0.2, 'work_dirs/grid')
+    assert 'variants' not in cfg and 'variant' not in cfg
+
+
+def test_a_variant_is_merged_and_named(load):
+    cfg = load('--variant', 'alpha04')
+    assert cfg.model.head == dict(alpha=0.4, loss=dict(type='A', smooth=0.1))
+    assert (cfg.variant, cfg.work_dir) == ('alpha04', 'work_dirs/grid_alpha04')
+    assert 'variants' not in cfg
+
+
+def test_a_variant_may_delete_and_change_items_of_lists(load):
+    cfg = load('--variant', 'short')
+    assert cfg.model == dict(head=dict(alpha=0.2, loss=dict(type='B')), keys=[dict(a=1), dict(a=3)])
+
+
+def test_options_override_the_variant(load):
+    cfg = load('--variant', 'alpha04', '--cfg-options', 'model.head.alpha=0.5')
+    assert cfg.model.head.alpha == 0.5
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'more', 'folder'),
+    [
+        (['--variant', 'alpha04'], "work_dir = 'mine'", 'mine_alpha04'),
+        (['--variant', 'elsewhere'], "work_dir = 'mine'", 'apart'),
+        (['--variant', 'alpha04', '--work-dir', 'w'], '', 'w'),
+        (['--variant', 'alpha04', '--cfg-options', 'work_dir=w'], '', 'w'),
+        (['--work-dir', 'w', '--cfg-options', 'work_dir=v'], '', 'w'),
+        ([], "work_dir = 'mine'", 'mine'),
+    ],
+)
+def test_folders(load, arguments, more, folder):
+    assert load(*arguments, more=more).work_dir == folder
+
+
+@pytest.mark.parametrize(
+    ('more', 'known'),
+    [('', 'alpha04, short, elsewhere'), ('variants = dict()', 'nothing, it has no variants')],
+)
+def test_an_unknown_variant_lists_the_known_ones(load, capsys, more, known):
+    with pytest.raises(SystemExit) as caught:
+        load('--variant', 'alpha4', more=more)
+    assert caught.value.code == 2
+    assert f"has no variant 'alpha4': choose from {known}." in capsys.readouterr().err
