@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 from mmengine.utils import ManagerMixin
+from two_ranks import run_on_two_ranks
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -52,3 +53,14 @@ def fresh_mmengine(forget_mmengine):
     """Leave no global of mmengine to the next test."""
     yield
     forget_mmengine()
+
+
+@pytest.fixture(scope='session')
+def two_ranks(tmp_path_factory):
+    """A function: call ``function(rank, *args)`` on two ranks, return both results."""
+
+    def run(function, *args):
+        folder = tmp_path_factory.mktemp('two_ranks')
+        return run_on_two_ranks(function, *args, folder=folder)
+
+    return run
