@@ -15,5 +15,6 @@ if _missing:
 from lt_mm import compat as _compat  # noqa: E402
 
 _compat.let_configs_inherit_from_mmseg()
+_compat.let_configs_inherit_from_lt_mm()
 
 __all__ = ['__version__']

@@ -1,8 +1,14 @@
-"""Differences between the two distributions of the mm packages, bridged in one place."""
+"""Private names of the mm packages, and what differs between their two distributions."""
 
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
+
+_CONFIGS = Path(__file__).parent / '.mim' / 'configs'
 
 
 def let_configs_inherit_from_mmseg() -> None:
@@ -16,3 +22,53 @@ def let_configs_inherit_from_mmseg() -> None:
         distribution('mmsegmentation')
     except PackageNotFoundError:
         MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def let_configs_inherit_from_lt_mm() -> None:
+    """Make ``_base_ = 'lt_mm::...'`` and ``mmengine.hub.get_config('lt_mm::...')`` work.
+
+    mmengine knows the names of OpenMMLab's packages only, and does three things that do not fit:
+
+    - ``get_config`` installs with pip what is no distribution by that name, and some versions guess
+      a wrong folder for an editable one. Given a module's name, it finds that as Python does.
+    - It insists on a folder before the file name, but ``gml_fcn_r50_ade20k.py`` lies in none.
+    - It marks what a base config builds with the scope of the package. Registries of lt_mm would be
+      asked for mmseg's ``EncoderDecoder``; configs of lt_mm set ``default_scope`` themselves.
+    """
+    MODULE2PACKAGE['lt_mm'] = 'lt_mm.version'
+    split, find = config_utils._get_package_and_cfg_path, Config._get_cfg_path
+
+    def split_name(cfg_path: str) -> tuple[str, str]:
+        name = _name_in_lt_mm(cfg_path)
+        return split(cfg_path) if name is None else (MODULE2PACKAGE['lt_mm'], name)
+
+    def find_base(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        name = _name_in_lt_mm(cfg_path)
+        return find(cfg_path, filename) if name is None else (str(_CONFIGS / name), None)
+
+    config_utils._get_package_and_cfg_path = split_name
+    if 'mmengine.hub.hub' in sys.modules:
+        # It has taken the function under this name.
+        sys.modules['mmengine.hub.hub']._get_package_and_cfg_path = split_name
+    Config._get_cfg_path = staticmethod(find_base)
+
+
+def _name_in_lt_mm(cfg_path: str) -> str | None:
+    """What follows ``lt_mm::``; None where a path begins otherwise.
+
+    Raises:
+        FileNotFoundError: if the package has no such config, or none, for want of installation.
+    """
+    if not cfg_path.startswith('lt_mm::'):
+        return None
+    name = cfg_path.removeprefix('lt_mm::')
+    if not _CONFIGS.is_dir():
+        raise FileNotFoundError(
+            f'{cfg_path} is looked for in {_CONFIGS}, which only an installation makes: run '
+            '`pip install -e .` in the repository, or inherit from the path of the config.'
+        )
+    if not (_CONFIGS / name).is_file():
+        raise FileNotFoundError(
+            f'{cfg_path} is no config: {_CONFIGS} has no file {name}; check folder and spelling.'
+        )
+    return name
