@@ -5,8 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
@@ -141,13 +139,6 @@ def test_progress_is_shown(tmp_path, capsys):
     assert 'mean feature of the training set' in shown and 'class means of the' in shown
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    torch.save(means_of_all(), f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
-
-
 class FakeRunner:
     """As much of a Runner as the hook looks at."""
 
@@ -161,7 +152,7 @@ class FakeRunner:
         self.cfg = Config(dict(train_dataloader=training, test_dataloader=loader('test')))
 
 
-def means_of_all():
+def means_of_all(rank=0):
     init_default_scope('mmpretrain')
     found = {}
     for features in ('un', 'l2n', 'cl2n'):
@@ -175,10 +166,9 @@ def means_of_all():
     return found
 
 
-def test_two_ranks_equal_one(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+def test_two_ranks_equal_one(two_ranks):
     expected = means_of_all()
-    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    ranks = two_ranks(means_of_all)
     for features, (means, counts, centre) in expected.items():
         assert counts.sum() == 151
         for rank in ranks:

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -217,9 +215,7 @@ def test_states_are_left_alone(case, tmp_path, caplog):
     assert (message in caplog.text) is (case == 'other ranks')
 
 
-def train_on_two_ranks(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def train_rank(rank, folder):
     records = []
     for load_from in (None, str(folder / 'iter_3.pth')):
         runner = make_runner(
@@ -230,13 +226,11 @@ def train_on_two_ranks(rank, folder):
         )
         runner.train()
         records.append(runner.model.record)
-    torch.save(records, folder / f'rank{rank}.pth')
-    dist.destroy_process_group()
+    return records
 
 
-def test_each_rank_gets_its_own_states_back(tmp_path):
-    mp.spawn(train_on_two_ranks, args=(tmp_path,), nprocs=2)
-    ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in range(2)]
+def test_each_rank_gets_its_own_states_back(two_ranks, tmp_path):
+    ranks = two_ranks(train_rank, tmp_path)
     for straight, resumed in ranks:
         assert straight[3:] == resumed
     assert ranks[0][0] != ranks[1][0]

@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -238,18 +236,12 @@ def test_progress_is_shown(tmp_path, trained, capsys):
     assert 'weights of the experts' in capsys.readouterr().out
 
 
-def worker(rank, folder, state):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    weights, _ = aggregate(folder, torch.load(state), count=48, batch_size=8, max_epochs=2)
-    torch.save(weights, folder / f'{rank}.pth')
-    dist.destroy_process_group()
+def aggregate_on(rank, folder, state):
+    return aggregate(folder, state, count=48, batch_size=8, max_epochs=2)[0]
 
 
-def test_two_ranks_learn_what_one_does(tmp_path, trained):
-    torch.save(trained, tmp_path / 'state.pth')
-    mp.spawn(worker, args=(tmp_path, tmp_path / 'state.pth'), nprocs=2)
-    both = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+def test_two_ranks_learn_what_one_does(two_ranks, tmp_path, trained):
+    both = two_ranks(aggregate_on, tmp_path, trained)
     alone, _ = aggregate(tmp_path, trained, count=48, batch_size=16, max_epochs=2)
     assert torch.equal(*both)
     torch.testing.assert_close(both[0], alone, rtol=1e-5, atol=1e-6)

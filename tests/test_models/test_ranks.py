@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lt_mm.models.ranks import gather_rows
 
@@ -16,8 +14,7 @@ def local(case, rank):
     return rows, torch.arange(size) + 10 * rank
 
 
-def worker(rank, folder):
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def gather_and_derive(rank):
     results = {}
     for case in SIZES:
         rows, labels = local(case, rank)
@@ -27,15 +24,12 @@ def worker(rank, folder):
         weights = torch.arange(1.0, 1 + len(gathered.rows))[:, None] * 10**rank
         (gathered.rows**2 * weights).sum().backward()
         results[case] = (*(tensor.detach() for tensor in gathered), rows.grad)
-    torch.save(results, f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+    return results
 
 
 @pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('gather')
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+def ranks(two_ranks):
+    return two_ranks(gather_and_derive)
 
 
 @pytest.mark.parametrize('case', SIZES)

@@ -1,12 +1,8 @@
 """Two processes: rank 0 reads the maps, both draw from one stream."""
 
-import json
 from itertools import islice
 
 import pytest
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lt_mm.datasets import sample_counts
 from lt_mm.datasets.samplers import ClassBalancedSampler, RareClassSampler, RepeatFactorSampler
@@ -38,19 +34,14 @@ def refuse(*args):
     raise AssertionError('a rank but the first reads maps')
 
 
-def worker(rank, folder, dataset):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def draw_on(rank, folder, dataset):
     if rank == 1:
         sample_counts.count_maps = sample_counts.sparse.load_npz = refuse
-    with open(f'{folder}/rank{rank}.json', 'w') as file:
-        json.dump(draw(dataset, f'{folder}/cache'), file)
-    dist.destroy_process_group()
+    return draw(dataset, f'{folder}/cache')
 
 
-def test_two_ranks_share_what_one_process_draws(maps, tmp_path):
-    mp.spawn(worker, args=(str(tmp_path), maps), nprocs=2)
-    ranks = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in range(2)]
+def test_two_ranks_share_what_one_process_draws(two_ranks, maps, tmp_path):
+    ranks = two_ranks(draw_on, tmp_path, maps)
     for i, (first, second) in enumerate(zip(*ranks, strict=True)):
         assert first[0] == second[0]
         seed, prior, *alone = draw(maps, tmp_path / 'cache', first[0])[i]

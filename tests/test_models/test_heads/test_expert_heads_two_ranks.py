@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.dist import all_reduce
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
@@ -54,18 +52,13 @@ def train(ranks, cfg, shape):
     return history
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    torch.save({name: train([rank], *case) for name, case in CASES.items()}, f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+def train_rank(rank):
+    return {name: train([rank], *case) for name, case in CASES.items()}
 
 
 @pytest.fixture(scope='module')
-def both_ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('expert_heads')
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+def both_ranks(two_ranks):
+    return two_ranks(train_rank)
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -8,7 +8,6 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
 
 from lt_mm.structures import ClassCounts
@@ -93,19 +92,14 @@ def train(ranks):
     return history
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    torch.save(train([rank]), f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+def train_rank(rank):
+    return train([rank])
 
 
 @pytest.fixture(scope='module')
-def runs(tmp_path_factory):
+def runs(two_ranks):
     """Histories of rank 0, of rank 1 and of one process with the joint batch."""
-    folder = tmp_path_factory.mktemp('ranks')
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    return *(torch.load(folder / f'{rank}.pth') for rank in range(2)), train([0, 1])
+    return *two_ranks(train_rank), train([0, 1])
 
 
 def test_two_ranks_are_one(runs):

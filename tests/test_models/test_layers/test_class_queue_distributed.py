@@ -1,8 +1,6 @@
 """Two processes write one queue."""
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lt_mm.models.layers import ClassQueue
 
@@ -21,23 +19,18 @@ def write(queue, parts):
     queue.enqueue(torch.tensor(values).reshape(-1, 1), torch.tensor(labels, dtype=torch.long))
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def write_on(rank):
     queue = ClassQueue(num_classes=2, dim=1, size=6, min_size=2)
     for step in STEPS:
         write(queue, [step[rank]])
-    torch.save(queue.state_dict(), f'{folder}/rank{rank}.pth')
-    dist.destroy_process_group()
+    return queue.state_dict()
 
 
-def test_ranks_agree_with_one_process_that_sees_both_batches(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+def test_ranks_agree_with_one_process_that_sees_both_batches(two_ranks):
     queue = ClassQueue(num_classes=2, dim=1, size=6, min_size=2)
     for step in STEPS:
         write(queue, step)
     assert queue.filled.tolist() == [3, 3]
-    for rank in range(2):
-        state = torch.load(tmp_path / f'rank{rank}.pth')
+    for rank, state in enumerate(two_ranks(write_on)):
         for name, value in queue.state_dict().items():
             assert torch.equal(value, state[name]), (rank, name)

@@ -1,8 +1,6 @@
 """Two ranks of CRDLoss are one with the joint batch: losses, gradients, banks."""
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lt_mm.models.losses import CRDLoss
 
@@ -28,17 +26,13 @@ def train(steps, seed):
     return torch.stack(values), gradients, loss.state_dict()
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def train_rank(rank):
     # Other random states, of which that of rank 0 is followed.
-    torch.save(train([step[rank] for step in STEPS], seed=1 + rank), f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+    return train([step[rank] for step in STEPS], seed=1 + rank)
 
 
-def test_two_ranks_equal_one(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+def test_two_ranks_equal_one(two_ranks):
+    ranks = two_ranks(train_rank)
     values, gradients, state = train([first + second for first, second in STEPS], seed=1)
     assert (values > 0).tolist() == [True, True, False, True]
     torch.testing.assert_close((ranks[0][0] + ranks[1][0]) / 2, values)

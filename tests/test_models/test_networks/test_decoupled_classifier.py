@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
@@ -176,9 +175,7 @@ def test_bad_input():
     assert train(build_resnet(backbone=backbone)) == {'head.fc.weight', 'head.fc.bias'}
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def train_rank(rank):
     init_default_scope('mmpretrain')
     results = {}
     for name, (arguments, _) in HEADS.items():
@@ -186,13 +183,11 @@ def worker(rank, folder):
         model = build_resnet(head={**MODEL['head'], **arguments}, frozen_batch_norm='statistics')
         moved = train(model, steps=3, seed=rank)
         results[name] = (moved, {k: v.clone() for k, v in model.named_parameters()})
-    torch.save(results, f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+    return results
 
 
-def test_two_processes_without_looking_for_unused_parameters(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in range(2))
+def test_two_processes_without_looking_for_unused_parameters(two_ranks):
+    first, second = two_ranks(train_rank)
     for name, (_, expected) in HEADS.items():
         moved, weights = first[name]
         assert {key for key in moved if 'backbone' not in key} == expected

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import BaseModule, MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
@@ -99,12 +98,8 @@ def train(case, ranks, folder):
     return history
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    results = {name: train(case, [rank], folder) for name, case in CASES.items()}
-    torch.save(results, f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+def train_rank(rank, folder):
+    return {name: train(case, [rank], folder) for name, case in CASES.items()}
 
 
 @pytest.fixture(scope='module')
@@ -113,9 +108,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def both_ranks(folder):
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+def both_ranks(two_ranks, folder):
+    return two_ranks(train_rank, folder)
 
 
 @pytest.mark.parametrize('case', CASES)
