@@ -74,5 +74,3 @@ def test_files_and_targets_it_names_exist():
     targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M)
     for target in re.findall(r'(?:^|`)make ([\w-]+)', README, re.M):
         assert target in targets, target
-    for name in re.findall(r'`([\w-]+_ade20k[\w-]*\.py)`', README):
-        assert (ROOT / 'configs' / name).is_file(), name

@@ -32,7 +32,7 @@ def test_segmentors_are_evaluated_once_for_each_expert(monkeypatch, tmp_path):
     monkeypatch.setattr(
         expert_results, '_evaluate', lambda _, options: asked.append(options) or {'mIoU': 7.0}
     )
-    configs = {name: f'configs/{name}_fcn_r18_digits.py' for name in ('ce', 'mutual')}
+    configs = {name: f'configs/digit_scenes/{name}_fcn_r18_digits.py' for name in ('ce', 'mutual')}
     experiments = [Experiment(name, path, 0, tmp_path) for name, path in configs.items()]
     labels = dict(ce='cross-entropy', mutual='mutual learning')
     results = [result('ce', mIoU=5.0), result('mutual', mIoU=8.0)]

@@ -128,7 +128,7 @@ def check_resume(tool):
 
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_one_left_alone(tmp_path):
-    tool = Tool(tmp_path, 'gml_fcn_r18_digits_no-teacher', [TRAINABLE])
+    tool = Tool(tmp_path, 'digit_scenes/gml_fcn_r18_digits_no-teacher', [TRAINABLE])
     straight = check_resume(tool)
     head = 'decode_head.gml'
     for name in ('queue.features', 'queue.positions', 'class_counts.counts', 'log_temperature'):
@@ -144,12 +144,12 @@ def test_a_killed_and_resumed_run_equals_one_left_alone(tmp_path):
 
 @pytest.mark.slow
 def test_with_a_teacher_and_data_loader_workers(tmp_path):
-    teacher = Tool(tmp_path, 'ce_fcn_r18_digits', ['train_cfg.max_iters=1'])
+    teacher = Tool(tmp_path, 'digit_scenes/ce_fcn_r18_digits', ['train_cfg.max_iters=1'])
     teacher.run('teacher')
     options = [
         f'model.teacher.checkpoint={tmp_path / "teacher" / "iter_1.pth"}',
         'train_dataloader.num_workers=2',
         'train_dataloader.persistent_workers=True',
     ]
-    straight = check_resume(Tool(tmp_path, 'gml_fcn_r18_digits', options))
+    straight = check_resume(Tool(tmp_path, 'digit_scenes/gml_fcn_r18_digits', options))
     assert not any('teacher' in name for name in straight['state_dict'])

@@ -10,8 +10,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'tools' / 'benchmarks' / 'results'
 SMALL = ['--crop', '64', '--batch', '2', '--steps', '1', '--turns', '1', '--device', 'cpu']
-DEMO = [str(ROOT / f'configs/{name}_fcn_r18_digits{end}.py')
-        for name, end in (('ce', ''), ('gml', '_no-teacher'), ('gml', '_alpha1'))]  # fmt: skip
+DEMO = [str(ROOT / f'configs/digit_scenes/{name}_fcn_r18_digits{end}.py')
+        for name, end in (('ce', ''), ('gml', '_no-teacher'), ('gml', ''))]  # fmt: skip
 
 
 def tool(name, monkeypatch):
@@ -63,7 +63,7 @@ def test_step_benchmark_measures_each_config_with_full_queues(monkeypatch, tmp_p
 
 
 def test_step_benchmark_counts_what_experts_add(monkeypatch, tmp_path, capsys):
-    configs = [DEMO[0], str(ROOT / 'configs' / 'mutual_fcn_r18_digits.py')]
+    configs = [DEMO[0], str(ROOT / 'configs/digit_scenes/mutual_fcn_r18_digits.py')]
     path = tmp_path / 'a.json'
     tool('train_step', monkeypatch).main([*configs, *SMALL, '--json', str(path)])
     one, three = json.loads(path.read_text())['rows']

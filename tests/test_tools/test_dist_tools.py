@@ -11,7 +11,7 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 
 pytestmark = pytest.mark.slow
 
-CONFIG = 'gml_fcn_r18_digits_no-teacher.py'
+CONFIG = 'digit_scenes/gml_fcn_r18_digits_no-teacher.py'
 FAILING_HOOK = """
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook

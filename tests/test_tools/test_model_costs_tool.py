@@ -7,7 +7,7 @@ import pytest
 
 TOOL = 'analysis_tools/model_costs.py'
 CLS = 'configs/digits_lt/ce_resnet8_digits-lt.py'
-SEG = 'configs/gml_fcn_r18_digits.py'
+SEG = 'configs/digit_scenes/gml_fcn_r18_digits.py'
 
 
 def test_a_table_of_both_tasks(run_tool, tmp_path, capsys):

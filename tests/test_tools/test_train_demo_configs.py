@@ -26,18 +26,21 @@ def options(tmp_path_factory):
 @pytest.fixture(scope='module')
 def teacher(tmp_path_factory, run_tool, tools, options):
     home = tmp_path_factory.mktemp('teacher')
-    config = tools.parent / 'configs' / 'ce_fcn_r18_digits.py'
+    config = tools.parent / 'configs/digit_scenes/ce_fcn_r18_digits.py'
     run_tool('train.py', config, '--work-dir', home, '--cfg-options', *options, cwd=home)
     return home / 'iter_3.pth'
 
 
-@pytest.mark.parametrize('name', ['gml_fcn_r18_digits', 'gml_fcn_r18_digits_no-teacher_alpha1'])
-def test_gml_trains_and_evaluates(name, tmp_path, run_tool, tools, options, teacher):
+@pytest.mark.parametrize(
+    ('name', 'variant'),
+    [('gml_fcn_r18_digits', []), ('gml_fcn_r18_digits_no-teacher', ['--variant', 'alpha1'])],
+)
+def test_gml_trains_and_evaluates(name, variant, tmp_path, run_tool, tools, options, teacher):
     extra = [] if 'no-teacher' in name else [f'model.teacher.checkpoint={teacher}']
     csv = tmp_path / 'per_class.csv'
     run_tool(
-        'train.py', tools.parent / 'configs' / f'{name}.py', '--work-dir', tmp_path / 'run',
-        '--cfg-options', *options, *extra, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
+        'train.py', tools.parent / f'configs/digit_scenes/{name}.py', *variant,
+        '--work-dir', tmp_path / 'run', '--cfg-options', *options, *extra, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
     )  # fmt: skip
     state = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict']
     assert state['decode_head.gml.queue.filled'].sum() > 0
@@ -50,7 +53,7 @@ def test_gml_trains_and_evaluates(name, tmp_path, run_tool, tools, options, teac
 def test_experts_train_and_evaluate(name, tmp_path, run_tool, tools, options):
     csv = tmp_path / 'per_class.csv'
     run_tool(
-        'train.py', tools.parent / 'configs' / f'{name}.py', '--work-dir', tmp_path / 'run',
+        'train.py', tools.parent / f'configs/digit_scenes/{name}.py', '--work-dir', tmp_path / 'run',
         '--cfg-options', *options, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
     )  # fmt: skip
     state = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict']

@@ -200,7 +200,7 @@ def demo(tmp_path, tools):
 
     def start(work_dir, *arguments, processes=None, iterations=12):
         tool = [sys.executable, tools / 'train.py']
-        config = tools.parent / 'configs' / 'gml_fcn_r18_digits.py'
+        config = tools.parent / 'configs/digit_scenes/gml_fcn_r18_digits.py'
         if processes:
             tool = [tools / 'dist_train.sh']
             arguments = (processes, *arguments)

@@ -1,5 +1,5 @@
 # CIFAR-100-LT, validated and reported on the balanced test split, as everybody does for want of
-# another. Batch sizes are per process.
+# another. Batch sizes are per process. The imbalance factor is 100 unless a variant is asked for.
 _base_ = ['../augmentations/cifar.py', '../default_runtime_cls.py']
 dataset_type = 'lt_mm.CIFAR100LT'
 data_root = 'data/cifar100'
@@ -28,3 +28,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
+variants = dict(
+    if50=dict(train_dataloader=dict(dataset=dict(imbalance_factor=50))),
+    if10=dict(train_dataloader=dict(dataset=dict(imbalance_factor=10))),
+)

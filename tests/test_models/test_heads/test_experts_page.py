@@ -15,7 +15,7 @@ from lt_mm.benchmark.model_costs import config_costs
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / 'docs' / 'methods' / 'experts.md').read_text(encoding='utf-8')
 BLOCKS = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
-FOLDERS = ('configs', 'configs/digits_lt')
+FOLDERS = ('configs/digit_scenes', 'configs/digits_lt')
 
 
 def config_named(name):
@@ -49,7 +49,7 @@ def test_everything_named_exists():
     names |= set(re.findall(r'`(\w+Loss)\(', PAGE)) | {'DiversityLoss', 'HardCategoryLoss'}
     for name in names:
         assert any(child.get(name) for child in children), name
-    for name in re.findall(r'`((?:digits_lt/)?[\w-]+_(?:resnet8|fcn_r18)_[\w-]+\.py)`', PAGE):
+    for name in re.findall(r'`([\w/-]+_(?:resnet8|fcn_r18)_[\w-]+\.py)`', PAGE):
         assert (ROOT / 'configs' / name).is_file(), name
     listed = re.search(r'The functions are in(.*?)\n\n', PAGE, re.DOTALL)[1]
     assert all(hasattr(functional, name) for name in re.findall(r'`(\w+)`', listed))
@@ -68,13 +68,13 @@ def test_costs_of_the_page():
     found = [costs(f'digits_lt/{name}_resnet8_digits-lt') for name in names]
     row = [f'{each.flops / 1e6:.1f} M, {each.parameters / 1e3:.0f} k' for each in found]
     assert f'| ResNet-8 at 16 × 16 | {" | ".join(row)} |' in PAGE
-    found = [costs('cifar_lt/balanced-softmax_r32_cifar100-lt-if100_400e')]
+    found = [costs('cifar_lt/balanced-softmax_r32_cifar100-lt_400e')]
     found += [
-        costs(f'experts/{name}')
+        costs(f'cifar_lt/{name}')
         for name in (
-            'mutual_r32_cifar100-lt-if100_200e',
-            'ride-six_r32_cifar100-lt-if100_200e',
-            'ncl_r32_cifar100-lt-if100_400e',
+            'mutual_r32_cifar100-lt_200e',
+            'ride-six_r32_cifar100-lt_200e',
+            'ncl_r32_cifar100-lt_400e',
         )
     ]
     row = [f'{each.flops / 1e6:.3g} M, {each.parameters / 1e6:.2f} M' for each in found]

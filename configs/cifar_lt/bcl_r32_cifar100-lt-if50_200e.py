@@ -1,3 +1,0 @@
-# Table 3: BCL, imbalance factor 50.
-_base_ = 'bcl_r32_cifar100-lt-if100_200e.py'
-train_dataloader = dict(dataset=dict(imbalance_factor=50))

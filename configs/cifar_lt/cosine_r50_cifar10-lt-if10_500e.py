@@ -1,3 +1,0 @@
-# Table 7: GML's teacher, imbalance factor 10.
-_base_ = 'cosine_r50_cifar10-lt-if100_500e.py'
-train_dataloader = dict(dataset=dict(imbalance_factor=10))

@@ -1,4 +1,0 @@
-# Table 3 (a): GML, imbalance factor 50.
-_base_ = 'gml_r32_cifar100-lt-if100_200e.py'
-train_dataloader = dict(dataset=dict(imbalance_factor=50))
-earlier_stages = dict(teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt-if50_200e.py'))

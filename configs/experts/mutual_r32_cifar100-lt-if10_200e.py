@@ -1,3 +1,0 @@
-# Table A1 of Mutual Learning for Long-Tailed Recognition, CIFAR100-LT, imbalance factor 10.
-_base_ = 'mutual_r32_cifar100-lt-if100_200e.py'
-train_dataloader = dict(dataset=dict(imbalance_factor=10))

@@ -1,5 +1,0 @@
-# SADE on CIFAR-100-LT whose experts tools/test.py weighs for the test set, without its labels. It
-# trains as SADE does and takes its checkpoints.
-_base_ = 'sade_r32_cifar100-lt-if100_200e.py'
-custom_hooks = [*_base_.custom_hooks, dict(type='lt_mm.TestTimeAggregationHook', max_epochs=5)]
-test_dataloader = dict(batch_size=128)

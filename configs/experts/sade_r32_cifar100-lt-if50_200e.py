@@ -1,3 +1,0 @@
-# SADE on CIFAR-100-LT, imbalance factor 50.
-_base_ = 'sade_r32_cifar100-lt-if100_200e.py'
-train_dataloader = dict(dataset=dict(imbalance_factor=50))

@@ -1,3 +1,0 @@
-# Table 7 of MiSLAS, ResNet-101, first stage with mixup.
-_base_ = 'ce-mixup_r50_imagenet-lt_180e.py'
-model = dict(backbone=dict(depth=101))

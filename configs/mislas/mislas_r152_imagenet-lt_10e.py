@@ -1,4 +1,0 @@
-# Table 7 of MiSLAS, ResNet-152: MiSLAS.
-_base_ = 'mislas_r50_imagenet-lt_10e.py'
-model = dict(backbone=dict(depth=152))
-earlier_stages = dict(stage1=dict(config='{{ fileDirname }}/ce-mixup_r152_imagenet-lt_180e.py'))

@@ -1,6 +1,0 @@
-# Table 6 of MiSLAS, CIFAR-10-LT, imbalance factor 10.
-_base_ = 'mislas_r32_cifar10-lt-if100_10e.py'
-model = dict(head=dict(loss=dict(head_smoothing=0.1, tail_smoothing=0.0)))
-train_dataloader = dict(dataset=dict(imbalance_factor=10))
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=0.2)}))
-earlier_stages = dict(stage1=dict(config='{{ fileDirname }}/ce-mixup_r32_cifar10-lt-if10_200e.py'))
