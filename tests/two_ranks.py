@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import time
 from datetime import timedelta
 from multiprocessing import forkserver
@@ -45,8 +46,10 @@ def run_on_two_ranks(function, *args, folder, timeout=300):
         TimeoutError: A rank did not return in time.
     """
     start_server()
+    # Pickled here, tensors are copied; torch would share them with the processes.
+    call = pickle.dumps((function, args))
     context = mp.start_processes(
-        _rank, (function, args, str(folder)), nprocs=2, join=False, start_method='forkserver'
+        _rank, (call, str(folder)), nprocs=2, join=False, start_method='forkserver'
     )
     end = time.monotonic() + timeout
     while not context.join(max(0, end - time.monotonic())):
@@ -57,8 +60,9 @@ def run_on_two_ranks(function, *args, folder, timeout=300):
     return [torch.load(Path(folder, f'{rank}.pth'), weights_only=False) for rank in range(2)]
 
 
-def _rank(rank, function, args, folder):
+def _rank(rank, call, folder):
     torch.set_num_threads(1)
+    function, args = pickle.loads(call)
     # A rank that waits in vain for the other tells where, before both are killed.
     dist.init_process_group(
         'gloo', f'file://{folder}/store', timedelta(seconds=120), rank=rank, world_size=2

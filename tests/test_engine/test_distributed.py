@@ -159,7 +159,8 @@ def inputs(rank):
 
 
 def train_rank(rank, port):
-    # It starts a group itself.
+    # One is to be started by what is tested.
+    dist.destroy_process_group()
     names = dict(zip(TORCH_NAMES, (rank, 2, rank, '127.0.0.1', port), strict=True))
     os.environ.update({name: str(value) for name, value in names.items()})
     distributed.has_accelerator = lambda: False
