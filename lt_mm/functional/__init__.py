@@ -9,7 +9,13 @@ from .calibration import (
     expected_calibration_error,
     maximum_calibration_error,
 )
-from .checks import check_finite, check_labels, check_temperature
+from .checks import (
+    check_batch,
+    check_finite,
+    check_labels,
+    check_temperature,
+    checked_once,
+)
 from .class_weights import effective_number_weights, inverse_power_weights
 from .contrast import balanced_contrastive_loss, supervised_contrastive_loss
 from .cross_entropy import logit_adjusted_cross_entropy, reduce_loss
@@ -44,10 +50,12 @@ __all__ = [
     'align_logits',
     'balanced_contrastive_loss',
     'calibration_sums',
+    'check_batch',
     'check_finite',
     'check_labels',
     'class_log_likelihood',
     'check_temperature',
+    'checked_once',
     'class_wise_temperature',
     'distillation_loss',
     'diversity_divergence',

@@ -1,8 +1,35 @@
-"""Refuse what would silently become NaN, infinity or a wrong class."""
+"""Refuse what would silently become NaN, infinity or a wrong class.
+
+Each look at values waits for the device, so a training step should look once: see
+:func:`checked_once` and :func:`check_batch`.
+"""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor
+
+# What labels were already compared with in this step; None outside of :func:`checked_once`.
+_checked: set[tuple[int, int | None]] | None = None
+
+
+@contextmanager
+def checked_once() -> Iterator[None]:
+    """Look at labels once: all that are checked inside are of the same images.
+
+    Further checks against as many classes and the same label to ignore are left out. Contexts may
+    be nested; the outermost counts.
+    """
+    global _checked
+    outer = _checked
+    if outer is None:
+        _checked = set()
+    try:
+        yield
+    finally:
+        _checked = outer
 
 
 def check_labels(
@@ -19,16 +46,7 @@ def check_labels(
     Raises:
         ValueError: with the first such label.
     """
-    wrong = (labels < 0) | (labels >= num_classes)
-    if ignore_index is not None:
-        wrong &= labels != ignore_index
-    if wrong.any():
-        ignored = 'nothing' if ignore_index is None else ignore_index
-        raise ValueError(
-            f'label {int(labels[wrong][0])} reached {owner}, which has {num_classes} classes and '
-            f'ignores {ignored}; correct num_classes, or how the data set maps its labels '
-            '(reduce_zero_label in mmsegmentation).'
-        )
+    check_batch(owner, labels, num_classes, ignore_index)
 
 
 def check_finite(
@@ -45,11 +63,57 @@ def check_finite(
     Raises:
         FloatingPointError: if one is not finite.
     """
-    if not features.detach().isfinite().all():
+    check_batch(owner, finite={name: features}, harm=harm)
+
+
+def check_batch(
+    owner: str,
+    labels: Tensor | None = None,
+    num_classes: int = 0,
+    ignore_index: int | None = -100,
+    finite: Mapping[str, Tensor] | None = None,
+    harm: str = 'the queue would be poisoned',
+) -> None:
+    """:func:`check_labels` and :func:`check_finite` of a whole batch, in one look.
+
+    Args:
+        owner: see there.
+        labels: see there; None for none.
+        num_classes: see there.
+        ignore_index: see there.
+        finite: what must be finite, by the name that the error calls it.
+        harm: see there.
+
+    Raises:
+        ValueError: for a label.
+        FloatingPointError: for what is not finite.
+    """
+    key = (num_classes, ignore_index)
+    if labels is not None and _checked is not None and key in _checked:
+        labels = None
+    faults = []
+    if labels is not None:
+        wrong = (labels < 0) | (labels >= num_classes)
+        if ignore_index is not None:
+            wrong &= labels != ignore_index
+        faults.append(wrong.any())
+    for tensor in (finite or {}).values():
+        faults.append(~tensor.detach().isfinite().all())
+    if faults and bool(faults[0] if len(faults) == 1 else torch.stack(faults).any()):
+        if labels is not None and wrong.any():
+            ignored = 'nothing' if ignore_index is None else ignore_index
+            raise ValueError(
+                f'label {int(labels[wrong][0])} reached {owner}, which has {num_classes} classes '
+                f'and ignores {ignored}; correct num_classes, or how the data set maps its labels '
+                '(reduce_zero_label in mmsegmentation).'
+            )
+        name = next(n for n, tensor in finite.items() if not tensor.detach().isfinite().all())
         raise FloatingPointError(
             f'{owner}: {name} are not finite, so {harm}; lower the learning rate, clip gradients, '
             'or look for damaged inputs or weights.'
         )
+    if labels is not None and _checked is not None:
+        _checked.add(key)
 
 
 def check_temperature(temperature: float, owner: str, usual: str) -> None:

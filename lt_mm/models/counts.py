@@ -1,4 +1,4 @@
-"""Class counts as state of a module: set by a hook, kept in the checkpoint."""
+"""Class counts as state of a module: handed to a model, kept in the checkpoint."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_mm.functional import log_prior
+from lt_mm.models.alpha import hand_alpha
 from lt_mm.structures import ClassCounts
 
 
@@ -82,3 +83,33 @@ class ClassCountsBuffer(nn.Module):
             if loaded.numel() > 0 and loaded.shape != self.counts.shape:
                 self._store(loaded.to(self.counts.device), prior.to(self.log_prior.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def set_class_counts(model: nn.Module, class_counts: ClassCounts) -> list[str]:
+    """Hand class counts to every module of a model that has ``set_class_counts``, once each.
+
+    Before, the strength ``alpha`` that a head was given reaches the logit-adjusted losses of the
+    heads beside it, such as auxiliary ones, that set none themselves.
+
+    Args:
+        model: a network or a part of one, not wrapped for several processes.
+        class_counts: of the training set.
+
+    Returns:
+        Paths of the modules that took them.
+
+    Raises:
+        ValueError: if a module refuses the counts; it is named.
+    """
+    alphas = (getattr(part, 'model_alpha', None) for part in model.modules())
+    hand_alpha(model, next((alpha for alpha in alphas if alpha is not None), None))
+    takers = [(path, m) for path, m in model.named_modules() if hasattr(m, 'set_class_counts')]
+    for path, module in takers:
+        try:
+            module.set_class_counts(class_counts)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"'{path or 'the model'}' ({type(module).__name__}) does not accept the class "
+                f'counts: {error}'
+            ) from error
+    return [path for path, _ in takers]

@@ -1,8 +1,8 @@
 """Registered losses."""
 
-from .alpha import with_alpha
 from .bcl_loss import BCLLoss
 from .class_weights import ClassWeights
+from .contrast_loss import ContrastBatch, ContrastLoss
 from .crd_loss import CRDLoss
 from .diversity_loss import DiversityLoss
 from .expert_loss import ExpertLoss
@@ -26,6 +26,8 @@ __all__ = [
     'BCLLoss',
     'CRDLoss',
     'ClassWeights',
+    'ContrastBatch',
+    'ContrastLoss',
     'DiversityLoss',
     'ExpertLoss',
     'FocalLoss',
@@ -43,5 +45,4 @@ __all__ = [
     'SupConLoss',
     'TextGMLLoss',
     'WeightedCrossEntropyLoss',
-    'with_alpha',
 ]

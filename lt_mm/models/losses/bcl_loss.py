@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_mm.functional import (
     balanced_contrastive_loss,
@@ -11,13 +11,13 @@ from lt_mm.functional import (
     reduce_loss,
 )
 from lt_mm.models.layers import ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class BCLLoss(nn.Module):
+class BCLLoss(ContrastLoss):
     """L_BCL: SupCon with averaged classes, and with one learnt prototype for every class.
 
     The prototypes are embeddings of the rows of the classifier's weight by an MLP of their own;

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast, get_world_size
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_mm.functional import (
     check_finite,
@@ -16,13 +16,13 @@ from lt_mm.functional import (
     sample_other_groups,
 )
 from lt_mm.models.layers import EmbeddingBank, ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class CRDLoss(nn.Module):
+class CRDLoss(ContrastLoss):
     """CRD: the student's embedding of an image must match the teacher's of the same image.
 
     Two terms: the student's embedding against a bank of the teacher's, and the teacher's against
@@ -44,8 +44,8 @@ class CRDLoss(nn.Module):
     Args:
         num_classes: C.
         in_channels: width of the student's features.
-        key_channels: width of the teacher's features; None is ``in_channels``.
         num_samples: M, images of the training set.
+        key_channels: width of the teacher's features; None is ``in_channels``.
         dim: width of the embeddings.
         num_negatives: N, drawn for each image; below ``num_samples``.
         temperature: tau.
@@ -61,14 +61,14 @@ class CRDLoss(nn.Module):
     Source: Tian, Krishnan and Isola, ICLR 2020; the numbers are those of the authors' code.
     """
 
-    num_query_views = 1
+    for_pixels = False
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int,
-        key_channels: int | None,
         num_samples: int,
+        key_channels: int | None = None,
         dim: int = 128,
         num_negatives: int = 16384,
         temperature: float = 0.07,
@@ -93,7 +93,7 @@ class CRDLoss(nn.Module):
         self.temperature = temperature
         self.loss_weight = loss_weight
         self.student_embedding = ProjectionMLP(in_channels, (dim,))
-        key_channels = in_channels if key_channels is None else key_channels
+        self.key_channels = key_channels = in_channels if key_channels is None else key_channels
         self.teacher_embedding = ProjectionMLP(key_channels, (dim,))
         self.student_bank = EmbeddingBank(num_samples, dim, bank_momentum)
         self.teacher_bank = EmbeddingBank(num_samples, dim, bank_momentum)

@@ -12,17 +12,18 @@ from lt_mm.functional import (
     logit_adjusted_cross_entropy,
     reduce_loss,
 )
+from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ClassQueue, ProjectionMLP
 from lt_mm.models.layers.class_queue import Keys
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
 
 @MODELS.register_module()
-class GMLLoss(nn.Module):
+class GMLLoss(LogitAdjusted, ContrastLoss):
     """L_GML: cross-entropy on class log-likelihoods under mixtures centred on queued features.
 
     The queue holds raw key features; they are embedded anew at every step, so the key MLP
@@ -40,9 +41,10 @@ class GMLLoss(nn.Module):
         key_channels: width of the key features. Defaults to ``in_channels``.
         size: k, slots of the queue.
         min_size: k_m, slots of the rarest class.
-        temperature: tau_g of eq. 3, its first value where it is trainable.
+        mixture_temperature: tau_g of eq. 3, its first value where it is trainable.
         trainable_temperature: whether tau_g is learnt.
-        alpha: strength of the logit adjustment, alpha of eq. 11.
+        alpha: strength of the logit adjustment, alpha of eq. 11. Defaults to that of the head,
+            else 1.
         widths: layers of the query and of the key MLP after their input.
         loss_weight: factor of L_GML (beta in Table A.1).
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
@@ -50,10 +52,13 @@ class GMLLoss(nn.Module):
     Raises:
         ValueError: if the temperature is not positive and finite, or alpha is not finite.
 
+    Attributes:
+        fills_queue: whether keys are put into the queue; not where it is that of another loss.
+
     Source: Suh and Seo, ICML 2023, eqs. 3, 5, 8 and 11; section 3.3, "Trainable Temperature".
     """
 
-    num_query_views = 1
+    pairwise = False
 
     def __init__(
         self,
@@ -62,30 +67,39 @@ class GMLLoss(nn.Module):
         key_channels: int | None = None,
         size: int = 8192,
         min_size: int = 27,
-        temperature: float = 0.07,
+        mixture_temperature: float = 0.07,
         trainable_temperature: bool = False,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         widths: Sequence[int] = (512, 256),
         loss_weight: float = 1.0,
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        check_temperature(temperature, 'of GMLLoss', 'the usual range is 0.03 to 0.3')
-        if not math.isfinite(alpha):
-            raise ValueError(f'alpha of GMLLoss is {alpha}, but it must be finite; use 0 to 1.')
+        check_temperature(
+            mixture_temperature, 'of the mixture of GMLLoss', 'the usual range is 0.03 to 0.3'
+        )
         key_channels = in_channels if key_channels is None else key_channels
-        self.alpha = alpha
+        self.set_alpha(alpha)
+        self.key_channels = key_channels
+        self.fills_queue = True
         self.loss_weight = loss_weight
         self.backend = backend
-        self._temperature = temperature
+        self._temperature = mixture_temperature
         self.register_parameter(
             'log_temperature',
-            nn.Parameter(torch.tensor(math.log(temperature))) if trainable_temperature else None,
+            nn.Parameter(torch.tensor(math.log(mixture_temperature)))
+            if trainable_temperature
+            else None,
         )
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.key_mlp = ProjectionMLP(key_channels, widths)
         self.queue = ClassQueue(num_classes, key_channels, size, min_size)
         self.class_counts = ClassCountsBuffer('GMLLoss', num_classes)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether its queue is filled by itself and not by another loss that shares it."""
+        return self.fills_queue
 
     @property
     def temperature(self) -> float | Tensor:
@@ -98,7 +112,7 @@ class GMLLoss(nn.Module):
         self.queue.set_class_counts(class_counts)
 
     def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
-        """Queue the keys of images, then compare their queries with what the queue holds.
+        """Queue the keys, then compare the queries with what the queue holds.
 
         Args:
             batch: of one view or more; keys of width ``key_channels``.
@@ -111,7 +125,8 @@ class GMLLoss(nn.Module):
             ValueError: if the keys have another width, or a trainable temperature finds a sample
                 unknown.
         """
-        self.queue.enqueue(batch.keys, batch.labels, batch.ids)
+        if self.fills_queue:
+            self.queue.enqueue(batch.keys, *batch.of_keys())
         views = len(batch.queries)
         return self(
             batch.queries.flatten(0, 1), batch.labels.repeat(views), batch.ids.repeat(views)

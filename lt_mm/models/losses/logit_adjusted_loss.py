@@ -5,12 +5,13 @@ import math
 from torch import Tensor
 
 from lt_mm.functional import logit_adjusted_cross_entropy, reversed_log_prior
+from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.losses.logit_loss import LogitLoss
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class LogitAdjustedLoss(LogitLoss):
+class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
     """Cross-entropy of ``logits / temperature + alpha * log p(c)``; L_cls of the GML paper.
 
     With ``alpha=1`` on a linear classifier this is balanced softmax. ``backward`` takes off the log
@@ -21,7 +22,8 @@ class LogitAdjustedLoss(LogitLoss):
     ranks that are not ignored.
 
     Args:
-        alpha: strength of the adjustment; 0 is plain cross-entropy and needs no counts.
+        alpha: strength of the adjustment; 0 is plain cross-entropy and needs no counts. Defaults
+            to that of the head, else 1.
         temperature: divisor of the logits, 1 behind a cosine classifier that has its own.
         loss_weight: factor of the result.
         reduction: 'mean', 'sum' or 'none'.
@@ -39,7 +41,7 @@ class LogitAdjustedLoss(LogitLoss):
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         temperature: float = 1.0,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
@@ -51,16 +53,12 @@ class LogitAdjustedLoss(LogitLoss):
             raise ValueError(
                 f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.'
             )
-        if not math.isfinite(alpha):
-            raise ValueError(
-                f'alpha of LogitAdjustedLoss is {alpha}, but it must be finite; use 0 to 1.'
-            )
         if not math.isfinite(backward):
             raise ValueError(
                 f'backward of LogitAdjustedLoss is {backward}, but it must be finite; SADE has 2 '
                 'for its third expert, and 0 leaves it out.'
             )
-        self.alpha = alpha
+        self.set_alpha(alpha)
         self.backward = backward
         self.temperature = temperature
 

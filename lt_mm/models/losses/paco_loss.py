@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.model import ExponentialMovingAverage
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_mm.functional import (
     check_finite,
@@ -15,14 +15,14 @@ from lt_mm.functional import (
 )
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import LabelledQueue, ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
 
 @MODELS.register_module()
-class PaCoLoss(nn.Module):
+class PaCoLoss(ContrastLoss):
     """L_PaCo: queries against each other, keys, earlier keys and the class centres.
 
     This loss trains the classifier, whose logits, shifted by the log prior, are the similarities
@@ -56,8 +56,6 @@ class PaCoLoss(nn.Module):
     Source: Cui et al., ICCV 2021, section 3.
     """
 
-    num_query_views = 1
-
     def __init__(
         self,
         num_classes: int,
@@ -86,6 +84,7 @@ class PaCoLoss(nn.Module):
                 'one MLP and its moving average embed queries and keys; take the keys from a '
                 'momentum encoder, or from a teacher as wide as the student.'
             )
+        self.key_channels = in_channels
         self.temperature = temperature
         self.alpha = alpha
         self.beta = beta

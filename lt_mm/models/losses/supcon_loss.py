@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_mm.functional import (
     check_labels,
@@ -11,13 +11,13 @@ from lt_mm.functional import (
     supervised_contrastive_loss,
 )
 from lt_mm.models.layers import ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import gather_rows, mean_over_ranks
 from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class SupConLoss(nn.Module):
+class SupConLoss(ContrastLoss):
     """L_out of SupCon: all views of all images of all ranks, each compared with all others.
 
     The positives of a view are the other views of its image and the images of its class. Views

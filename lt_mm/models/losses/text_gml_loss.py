@@ -1,27 +1,28 @@
 """The Gaussian-mixture-likelihood loss with texts of each class as the centres."""
 
-import math
 import os
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_mm.functional import (
     check_labels,
+    check_temperature,
     class_log_likelihood,
     logit_adjusted_cross_entropy,
     reduce_loss,
 )
+from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts, TextFeatures
 
 
 @MODELS.register_module()
-class TextGMLLoss(nn.Module):
+class TextGMLLoss(LogitAdjusted, ContrastLoss):
     """L_GML with a mixture centred on features of texts: no queue, every class always has keys.
 
     The features come from a file and stay as they are, in the file's dtype; the key MLP embeds
@@ -34,8 +35,9 @@ class TextGMLLoss(nn.Module):
         text_features: path of a file that :class:`lt_mm.structures.TextFeatures` reads, as
             ``tools/dataset_converters/text_features.py`` makes it. Its classes are in the order
             of the data set's labels.
-        temperature: tau_g of eq. 3.
-        alpha: strength of the logit adjustment, alpha of eq. 11.
+        mixture_temperature: tau_g of eq. 3.
+        alpha: strength of the logit adjustment, alpha of eq. 11. Defaults to that of the head,
+            else 1.
         widths: layers of the query and of the key MLP after their input.
         loss_weight: factor of L_GML (beta in Table A.1).
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
@@ -48,25 +50,23 @@ class TextGMLLoss(nn.Module):
     Source: Suh and Seo, ICML 2023, section 3.4, "Visual-Linguistic Representation Learning".
     """
 
-    num_query_views = 1
+    pairwise = False
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int,
         text_features: str | os.PathLike,
-        temperature: float = 0.07,
-        alpha: float = 1.0,
+        mixture_temperature: float = 0.07,
+        alpha: float | None = None,
         widths: Sequence[int] = (2048, 1024),
         loss_weight: float = 1.0,
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0 and math.isfinite(alpha)):
-            raise ValueError(
-                f'temperature={temperature} and alpha={alpha} of TextGMLLoss must be finite, and '
-                'the temperature positive; 0.07 and 1 are usual.'
-            )
+        check_temperature(
+            mixture_temperature, 'of the mixture of TextGMLLoss', 'the usual range is 0.03 to 0.3'
+        )
         texts = TextFeatures.load(text_features)
         if len(texts.lengths) != num_classes:
             raise ValueError(
@@ -75,8 +75,8 @@ class TextGMLLoss(nn.Module):
                 'data set that is trained on.'
             )
         self.num_classes = num_classes
-        self.temperature = temperature
-        self.alpha = alpha
+        self.temperature = mixture_temperature
+        self.set_alpha(alpha)
         self.loss_weight = loss_weight
         self.backend = backend
         self.query_mlp = ProjectionMLP(in_channels, widths)

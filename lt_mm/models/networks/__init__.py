@@ -1,16 +1,12 @@
-"""Networks for methods that need several views, several stages or more than one network."""
+"""Networks that learn from a second one, from several views, or of which only a part is trained."""
 
 from importlib.util import find_spec
 
-from .decoupled_encoder_decoder import DecoupledEncoderDecoder
-from .teacher_encoder_decoder import TeacherEncoderDecoder
+from .segmentation import LongTailCascadeEncoderDecoder, LongTailEncoderDecoder
 
-__all__ = ['DecoupledEncoderDecoder', 'TeacherEncoderDecoder']
+__all__ = ['LongTailCascadeEncoderDecoder', 'LongTailEncoderDecoder']
 
 if find_spec('mmpretrain') is not None:
-    from .decoupled_classifier import DecoupledClassifier
-    from .distilled_classifier import DistilledClassifier
-    from .gml_classifier import GMLClassifier
-    from .routed_classifier import RoutedClassifier
+    from .classification import LongTailClassifier
 
-    __all__ += ['DecoupledClassifier', 'DistilledClassifier', 'GMLClassifier', 'RoutedClassifier']
+    __all__ += ['LongTailClassifier']

@@ -3,8 +3,20 @@
 The teacher for classification is in :mod:`.classification_teacher`, which needs mmpretrain.
 """
 
-from .frozen_network import FrozenNetwork
+from .frozen_network import (
+    FrozenNetwork,
+    TeacherOutput,
+    check_feature_width,
+    check_preprocessing,
+    teacher_model_config,
+)
 from .segmentation_teacher import SegmentationTeacher
-from .teacher_fit import check_feature_width, check_preprocessing
 
-__all__ = ['FrozenNetwork', 'SegmentationTeacher', 'check_feature_width', 'check_preprocessing']
+__all__ = [
+    'FrozenNetwork',
+    'SegmentationTeacher',
+    'TeacherOutput',
+    'check_feature_width',
+    'check_preprocessing',
+    'teacher_model_config',
+]

@@ -2,22 +2,12 @@
 
 import os
 import re
-from typing import NamedTuple
 
 import torch
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor
 
-from lt_mm.models.teachers.frozen_network import FrozenNetwork
-
-
-class TeacherOutput(NamedTuple):
-    """What a teacher says of a batch."""
-
-    features: Tensor
-    """(N, D), what its classifier is given."""
-    logits: Tensor
-    """(N, C)."""
+from lt_mm.models.teachers.frozen_network import FrozenNetwork, TeacherOutput
 
 
 class ClassificationTeacher(FrozenNetwork):

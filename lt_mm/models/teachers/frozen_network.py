@@ -1,15 +1,26 @@
 """A trained network of another config, which is never trained and never saved."""
 
+import copy
 import os
 import re
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
+from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from lt_mm.checkpoints import load_weights
-from lt_mm.models.teachers.teacher_config import teacher_model_config
+
+
+class TeacherOutput(NamedTuple):
+    """What a teacher says of a batch."""
+
+    features: Tensor
+    """(N, D, ...), what its classifier is given."""
+    logits: Tensor
+    """(N, C, ...)."""
 
 
 class FrozenNetwork:
@@ -89,3 +100,107 @@ def _misfit(checkpoint: str | os.PathLike, fault: str) -> ValueError:
         f'teacher checkpoint {str(checkpoint)!r} does not fit the teacher config ({fault}); give '
         'the config that this checkpoint was trained with.'
     )
+
+
+def teacher_model_config(config: str | os.PathLike | dict) -> ConfigDict:
+    """The ``model`` of a config, without what would download weights or serves training alone.
+
+    The ``data_preprocessor`` beside a model, where mmpretrain's configs have it, goes into it, as
+    a Runner does it.
+
+    Args:
+        config: see :class:`FrozenNetwork`; it is not changed.
+
+    Raises:
+        FileNotFoundError: if there is no such file or name.
+        ValueError: if the config has no model.
+    """
+    content = _content(config)
+    model = content.get('model', content if isinstance(config, dict) else None)
+    if not isinstance(model, dict) or 'type' not in model:
+        described = f'with the keys {sorted(content)}' if isinstance(config, dict) else config
+        raise ValueError(
+            f'teacher config {described} has no model; pass the config that the teacher was '
+            'trained with.'
+        )
+    if content.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', content.data_preprocessor)
+    for part in ('pretrained', 'auxiliary_head', 'key_momentum'):
+        if part in model:
+            model[part] = None
+    backbone = model.get('backbone') or {}
+    for part in ('init_cfg', 'pretrained'):
+        if part in backbone:
+            backbone[part] = None
+    return model
+
+
+def _content(config: str | os.PathLike | dict) -> Any:
+    if isinstance(config, dict):
+        return ConfigDict(copy.deepcopy(config))
+    config = os.fspath(config)
+    is_name = '::' in config
+    try:
+        if is_name:
+            return Config.fromstring(f'_base_ = {config!r}', '.py')
+        return Config.fromfile(Path(config).expanduser())
+    except FileNotFoundError as error:
+        remedy = 'look at the names of configs in that package' if is_name else 'check the path'
+        raise FileNotFoundError(
+            f'teacher config {config!r} does not exist ({error}); {remedy}, or pass the model dict.'
+        ) from error
+
+
+def check_feature_width(width: int, expected: int, argument: str) -> None:
+    """Refuse a teacher whose features are no keys for the student's head.
+
+    Args:
+        width: channels of the teacher's features.
+        expected: channels of the keys of the head.
+        argument: what sets them in a config.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if width != expected:
+        raise ValueError(
+            f'the teacher gives features of {width} channels, but the keys of the '
+            f'head have {expected}; set {argument}={width}.'
+        )
+
+
+def check_preprocessing(
+    student: BaseDataPreprocessor, teacher: BaseDataPreprocessor | None
+) -> None:
+    """Refuse a teacher that was trained on otherwise normalised images.
+
+    A student and a teacher that do not normalise images at all, or of which nothing is known,
+    pass.
+
+    Raises:
+        ValueError: if mean, standard deviation or order of the channels differ.
+    """
+    ours, theirs = _normalisation(student), _normalisation(teacher)
+    if ours is None or theirs is None:
+        return
+    for name, mine in ours.items():
+        if mine != theirs[name]:
+            raise ValueError(
+                f'{name} of the data_preprocessor is {mine} for the student and {theirs[name]} '
+                'for the teacher; they share the batch, so use the same.'
+            )
+
+
+def _normalisation(preprocessor: BaseDataPreprocessor | None) -> dict | None:
+    """What is done to the values of an image; None where that is not known."""
+    # mmengine and mmseg keep whether channels are swapped under no public name, mmpretrain's
+    # ClsDataPreprocessor under another one.
+    swaps = getattr(preprocessor, '_channel_conversion', getattr(preprocessor, 'to_rgb', None))
+    if swaps is None:
+        return None
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    return {
+        'mean': None if mean is None else mean.flatten().tolist(),
+        'std': None if std is None else std.flatten().tolist(),
+        'swapping of red and blue': swaps,
+    }

@@ -1,4 +1,4 @@
-"""A trained segmentor that only gives features."""
+"""A trained segmentor that gives features and logits."""
 
 import os
 import re
@@ -7,11 +7,11 @@ import torch
 from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
-from lt_mm.models.teachers.frozen_network import FrozenNetwork
+from lt_mm.models.teachers.frozen_network import FrozenNetwork, TeacherOutput
 
 
 class SegmentationTeacher(FrozenNetwork):
-    """Features that a trained segmentor gives its classifier.
+    """Features that a trained segmentor gives its classifier, and its logits.
 
     Auxiliary heads, losses and the queue of a GML head may be missing in the checkpoint, or be
     there in vain.
@@ -45,20 +45,20 @@ class SegmentationTeacher(FrozenNetwork):
         return self._head.channels
 
     @torch.no_grad()
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Features (N, feature_channels, h, w) of preprocessed images (N, 3, H, W).
+    def __call__(self, inputs: Tensor) -> TeacherOutput:
+        """Maps of features and logits, (N, ., h, w), of preprocessed images (N, 3, H, W).
 
         Raises:
             ValueError: if the head of the teacher passes its ``conv_seg`` by.
         """
-        self.model(self.adapt(inputs), mode='tensor')
+        logits = self.model(self.adapt(inputs), mode='tensor')
         features, self._captured = self._captured, None
         if features is None:
             raise ValueError(
                 f'the teacher head {type(self._head).__name__} does not use its conv_seg, so it '
                 'gives no features; choose a teacher with a per-pixel classifier.'
             )
-        return features
+        return TeacherOutput(features, logits)
 
     def _capture(self, module: nn.Module, inputs: tuple) -> None:
         self._captured = inputs[0]

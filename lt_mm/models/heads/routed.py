@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_mm.functional import reduce_loss, routing_targets, running_means
-from lt_mm.models.heads.multi_expert_cls_head import MultiExpertClsHead
+from lt_mm.models.heads.experts_classification import MultiExpertClsHead
 from lt_mm.models.layers import ExpertRouters
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
@@ -25,7 +25,7 @@ class RoutedClsHead(MultiExpertClsHead):
     are kept for its checkpoint and not used.
 
     Predictions hold ``num_experts``, (1,): how many experts each image has asked, which the metric
-    ``lt_mm.ExpertUsage`` averages. Only :class:`RoutedClassifier` leaves the other experts
+    ``lt_mm.ExpertUsage`` averages. Only :class:`LongTailClassifier` leaves the other experts
     uncomputed; in a plain ImageClassifier the head has the features of all.
 
     Args:

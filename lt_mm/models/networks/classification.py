@@ -1,4 +1,4 @@
-"""ImageClassifier for contrast losses: several views, a frozen teacher, a momentum encoder."""
+"""ImageClassifier with several views, a frozen teacher, a momentum encoder or frozen parts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,10 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from lt_mm.models.heads import ContrastiveClsHead
-from lt_mm.models.networks.frozen_encoder_mixin import FrozenEncoderMixin
-from lt_mm.models.networks.taught_mixin import TaughtMixin
+from lt_mm.models.backbones import MultiExpertResNet
+from lt_mm.models.heads import RoutedClsHead
+from lt_mm.models.networks.frozen_parts import FrozenParts
+from lt_mm.models.networks.taught import Taught
 from lt_mm.models.networks.views import check_views, forward_views
 from lt_mm.models.teachers import check_feature_width
 from lt_mm.models.teachers.classification_teacher import ClassificationTeacher, TeacherOutput
@@ -20,25 +21,27 @@ from lt_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
-    """An ImageClassifier trained with a :class:`ContrastiveClsHead`; also for GML's peers.
+class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
+    """An ImageClassifier with what contrast losses, distillation, stages and routing need.
 
-    A batch is one view of the images, or a list of up to three, as mmpretrain's MultiView and
-    SelfSupDataPreprocessor give it. The first view is classified; the last two are contrasted
-    (all, where there are fewer): queries are the student's features of as many of them as the loss
-    asks for, from the first on, keys are features of the last. Keys are made by the teacher; else
-    by the momentum encoder; else by the student, without gradient. The teacher sees the very views
-    the student sees, in eval mode, and its logits for the first view are distilled.
+    With a contrast loss in the head, a batch is one view of the images, or a list of up to three,
+    as mmpretrain's MultiView and SelfSupDataPreprocessor give it. The first view is classified; the
+    last two are contrasted (all, where there are fewer): queries are the student's features of as
+    many of them as the loss asks for, from the first on, keys are features of the last. Keys are
+    made by the teacher; else by the momentum encoder; else by the student, without gradient. The
+    teacher sees the very views the student sees, in eval mode, and its logits for the first view
+    are distilled.
 
     Prediction is that of an ImageClassifier of the same parts. A checkpoint holds, beside these,
     ``head.contrast.*`` (with queues), ``head.loss_module.*`` (class counts) and ``key_encoder.*``,
-    of which prediction needs none.
+    of which prediction needs none. With a :class:`MultiExpertResNet` and a :class:`RoutedClsHead`
+    every expert runs on the images that ask it and on no others.
 
     Args:
         args: those of mmpretrain's ImageClassifier.
         teacher: ``dict(config=..., checkpoint=...)``, see :class:`ClassificationTeacher`. It is in
             no checkpoint, no optimizer and no DDP bucket, and loaded when training initialises the
-            weights.
+            weights. ``dict()`` for one that an earlier stage gives.
         key_momentum: share of the old weights in an update of the momentum encoder, in MoCo's
             sense, such as 0.999. The encoder, ``key_encoder``, follows backbone and neck once a
             training forward: where gradients of n forwards are accumulated, give the n-th root.
@@ -46,7 +49,7 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
         freeze_encoder: whether backbone and neck stay as they are, so that the head alone is
             trained; take their weights from ``load_from``.
         frozen_batch_norm: 'eval' or 'statistics', see
-            :class:`~lt_mm.models.layers.FrozenEncoderMixin`.
+            :class:`~lt_mm.models.layers.FrozenParts`.
         data_preprocessor: mmpretrain's argument.
         train_cfg: mmpretrain's argument; batch augmentations, for one view only.
         kwargs: further ones of mmpretrain's ImageClassifier.
@@ -89,7 +92,7 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
             **kwargs,
         )
         self.key_encoder: ExponentialMovingAverage | None = None
-        self._check_parts(teacher is not None, key_momentum)
+        self._check_parts(key_momentum)
         if key_momentum is not None:
             self.key_encoder = ExponentialMovingAverage(self._encoder(), 1 - key_momentum)
 
@@ -104,29 +107,54 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
         """
         views = check_views(inputs, type(self).__name__)
         head = self.head
-        if not isinstance(head, ContrastiveClsHead):
+        if getattr(head, 'contrast', None) is None and not _distils(head):
             return super().loss(views[0], data_samples)
-        queries = range(len(views))[-2:][: head.num_query_views]
         last = len(views) - 1
+        # Of one view the head has the features itself.
+        queries = range(len(views))[-2:][: head.num_query_views] if last else ()
         wanted = {0, *queries}
-        if head.takes_keys and self.teacher is None and self.key_encoder is None:
+        own_keys = head.takes_keys and not self.has_teacher and self.key_encoder is None
+        if own_keys:
             wanted.add(last)
         student = forward_views(self.extract_feat, views, wanted)
         taught = self._taught(views)
         given = {}
         if queries:
             given['queries'] = torch.stack([head.pre_logits(student[view]) for view in queries])
-        if head.takes_keys:
+        if head.takes_keys and (last or not own_keys):
             given['keys'] = self._keys(views[last], student.get(last), taught.get(last))
-        if head.distillation is not None:
+        if _distils(head):
             given['teacher_logits'] = taught[0].logits
         return head.loss(student[0], data_samples, **given)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs: Any
+    ) -> list[DataSample]:
+        """Predictions; with a :class:`RoutedClsHead`, how many experts each image asked, too.
+
+        Args:
+            inputs: (N, C, H, W).
+            data_samples: N to be filled in. Defaults to new ones.
+            kwargs: those of ImageClassifier.
+        """
+        backbone = self.backbone
+        if not (isinstance(self.head, RoutedClsHead) and isinstance(backbone, MultiExpertResNet)):
+            return super().predict(inputs, data_samples, **kwargs)
+        common = inputs if backbone.shared is None else backbone.shared(inputs)[-1]
+
+        def features_of(expert: int, rows: Tensor) -> Tensor:
+            stages = backbone.experts[expert](common[rows])
+            stages = tuple(stage.unsqueeze(1) for stage in stages)
+            return (self.neck(stages) if self.with_neck else stages)[-1][:, 0]
+
+        routed = self.head.route(features_of, len(inputs))
+        return self.head.predictions(*routed, data_samples)
 
     def _taught(self, views: Sequence[Tensor]) -> dict[int, TeacherOutput]:
         """What the teacher says of the views that something asks it about."""
         if self.teacher is None:
             return {}
-        wanted = {0} if self.head.distillation is not None else set()
+        wanted = {0} if _distils(self.head) else set()
         if self.head.takes_keys:
             wanted.add(len(views) - 1)
         outputs = forward_views(self.teacher, views, wanted)
@@ -138,8 +166,8 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
     ) -> Tensor:
         """(B, key_channels) features of the last view."""
         if taught is not None:
-            argument = f'head.{self.head.contrast_argument}.key_channels'
-            check_feature_width(taught.features.shape[1], self.head.key_channels, argument)
+            for argument, width in self.head.key_channels.items():
+                check_feature_width(taught.features.shape[1], width, f'head.{argument}')
             return taught.features
         if self.key_encoder is None:
             return self.head.pre_logits(student)
@@ -151,9 +179,9 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
         """Backbone and neck as one module, which is not kept."""
         return nn.Sequential(*(part for part in (self.backbone, self.neck) if part is not None))
 
-    def _check_parts(self, has_teacher: bool, key_momentum: float | None) -> None:
+    def _check_parts(self, key_momentum: float | None) -> None:
         name, head = type(self).__name__, type(self.head).__name__
-        distils = getattr(self.head, 'distillation', None) is not None
+        distils, has_teacher = _distils(self.head), self.has_teacher
         takes_keys = getattr(self.head, 'takes_keys', False)
         if distils and not has_teacher:
             raise ValueError(
@@ -183,3 +211,7 @@ class GMLClassifier(FrozenEncoderMixin, TaughtMixin, ImageClassifier):
                     f'key_momentum of {name} is {key_momentum}, but no momentum encoder is '
                     f'needed: {reason}; leave key_momentum out.'
                 )
+
+
+def _distils(head: nn.Module) -> bool:
+    return getattr(head, 'distillation', None) is not None

@@ -1,22 +1,26 @@
 """Several decode heads, each with its own loss and prior, that learn together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.utils import SampleList, add_prefix
 from torch import Tensor, nn
 
-from lt_mm.functional import check_finite, check_labels
-from lt_mm.models.heads.alike_heads import check_alike
-from lt_mm.models.heads.gml_head_mixin import GMLHeadMixin
+from lt_mm.functional import check_finite, check_labels, checked_once
+from lt_mm.models.heads.experts import expert_configs
+from lt_mm.models.heads.longtail import distillation_loss
 from lt_mm.models.heads.mean_of_heads import MeanOfHeads
-from lt_mm.models.heads.shared_queue import use_one_queue
+from lt_mm.models.heads.segmentation import LongTailHead
 from lt_mm.models.layers import PostCompensation
+from lt_mm.models.losses import GMLLoss
+from lt_mm.models.teachers.frozen_network import TeacherOutput
 from lt_mm.registry import MODELS
+
+_ALIKE = ('num_classes', 'out_channels', 'align_corners', 'ignore_index')
 
 
 @MODELS.register_module()
@@ -43,7 +47,9 @@ class MultiExpertDecodeHead(MeanOfHeads):
         post_compensation: arguments of :class:`~lt_mm.models.layers.PostCompensation`, which acts
             on the logits of every expert, and thus on their mean, in eval mode; ``dict()`` for its
             defaults. For experts of which some are logit-adjusted already, give it to the others
-            alone: ``dict(type='lt_mm.DecoupledFCNHead', post_compensation=dict())``.
+            alone: ``dict(type='lt_mm.LongTailHead', base='FCNHead', post_compensation=dict())``.
+        distillation: ``dict(type='lt_mm.KDLoss')`` compares the mean logits with those of the
+            teacher that the network has, once and not once an expert.
         predict_with: the expert, from 0, that alone predicts; None for the weighted mean of all.
         common: arguments of all experts, such as ``num_classes``, ``channels`` or ``loss_decode``.
 
@@ -67,21 +73,14 @@ class MultiExpertDecodeHead(MeanOfHeads):
         interplay: dict | None = None,
         share_queue: bool = False,
         post_compensation: dict | None = None,
+        distillation: dict | None = None,
         predict_with: int | None = None,
         **common: Any,
     ) -> None:
-        if not experts:
-            raise ValueError(
-                'MultiExpertDecodeHead has no experts; give the configs of two decode heads or '
-                'more.'
-            )
-        super().__init__(expert_configs(experts, common))
-        check_alike(self.experts)
-        if interplay is not None and len(experts) == 1:
-            raise ValueError(
-                f'interplay of MultiExpertDecodeHead is {interplay["type"]!r}, but there is one '
-                'expert; give another one, or leave interplay out.'
-            )
+        name = type(self).__name__
+        compensated = post_compensation is not None
+        super().__init__(expert_configs(experts, common, interplay, compensated, name))
+        _check_alike(self.experts)
         if predict_with is not None and not 0 <= predict_with < len(experts):
             raise ValueError(
                 f'predict_with of MultiExpertDecodeHead is {predict_with}, but its experts are 0 '
@@ -93,32 +92,39 @@ class MultiExpertDecodeHead(MeanOfHeads):
         if interplay is not None:
             self.interplay = MODELS.build(interplay)
         if share_queue:
-            use_one_queue(self.experts)
+            _use_one_queue(self.experts)
+        self.distillation: nn.Module | None = None
+        if distillation is not None:
+            self.distillation = MODELS.build(distillation)
+        self._taught: TeacherOutput | None = None
         self.post_compensation: PostCompensation | None = None
-        if post_compensation is not None:
-            for index, expert in enumerate(self.experts):
-                if getattr(expert, 'post_compensation', None) is not None:
-                    raise ValueError(
-                        f'expert{index} and MultiExpertDecodeHead both have a post_compensation, '
-                        'which would correct twice; leave one of them out.'
-                    )
+        if compensated:
             self.post_compensation = PostCompensation(self.num_classes, **post_compensation)
 
     @property
+    def takes_keys(self) -> bool:
+        """Whether a contrast loss of an expert compares with keys."""
+        return bool(self.key_channels)
+
+    @property
     def key_channels(self) -> dict[str, int]:
-        """Width of the keys of each GML expert, by the argument that sets it."""
+        """Width of the keys that experts take, by the argument that sets it."""
         return {
             f'experts[{index}].{argument}': width
-            for index, expert in self._gml_experts()
+            for index, expert in enumerate(self.experts)
+            if isinstance(expert, LongTailHead)
             for argument, width in expert.key_channels.items()
         }
 
     @contextmanager
-    def keys_from(self, features: Tensor) -> Iterator[None]:
-        """Let all GML experts take keys from these features, as :class:`GMLHeadMixin` does."""
+    def taught_by(self, teacher: TeacherOutput) -> Iterator[None]:
+        """Let all experts, and the distillation, learn from a teacher's maps."""
+        self._taught = teacher
         with ExitStack() as stack:
-            for _, expert in self._gml_experts():
-                stack.enter_context(expert.keys_from(features))
+            stack.callback(setattr, self, '_taught', None)
+            for expert in self.experts:
+                if isinstance(expert, LongTailHead):
+                    stack.enter_context(expert.taught_by(teacher))
             yield
 
     def expert_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -147,8 +153,13 @@ class MultiExpertDecodeHead(MeanOfHeads):
             FloatingPointError: if logits of an expert are not finite; it names the expert.
         """
         labels = torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
-        check_labels(labels, self.num_classes, type(self).__name__, self.ignore_index)
-        maps = super().expert_maps(inputs)
+        with checked_once():
+            check_labels(labels, self.num_classes, type(self).__name__, self.ignore_index)
+            return self._losses(super().expert_maps(inputs), labels, batch_data_samples)
+
+    def _losses(
+        self, maps: list[Tensor], labels: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
         # One look at all of them, since each look waits for the device.
         if not torch.stack([logits.isfinite().all() for logits in maps]).all():
             self._name_the_spoilt(maps)
@@ -160,6 +171,12 @@ class MultiExpertDecodeHead(MeanOfHeads):
             logits = torch.stack(self.of_one_size(maps))
             nearest = resize(labels.float(), size=logits.shape[3:], mode='nearest')[:, 0].long()
             losses.update(self.interplay(logits, nearest, ignore_index=self.ignore_index))
+        if self.distillation is not None:
+            weighted = zip(self.expert_weights, self.of_one_size(maps), strict=True)
+            mean, taught = sum(weight * one for weight, one in weighted), self._taught
+            losses['loss_kd'] = distillation_loss(
+                self.distillation, mean, taught and taught.logits, type(self).__name__
+            )
         return losses
 
     def predict(
@@ -178,20 +195,69 @@ class MultiExpertDecodeHead(MeanOfHeads):
     def _compensated(self, logits: Tensor) -> Tensor:
         return logits if self.post_compensation is None else self.post_compensation(logits)
 
-    def _gml_experts(self) -> list[tuple[int, GMLHeadMixin]]:
-        return [(i, one) for i, one in enumerate(self.experts) if isinstance(one, GMLHeadMixin)]
-
     def _name_the_spoilt(self, maps: list[Tensor]) -> None:
         for index, logits in enumerate(maps):
             name = f'the logits of expert{index} ({type(self.experts[index]).__name__})'
             check_finite(logits, type(self).__name__, name, 'the mean of all would be spoilt')
 
 
-def expert_configs(experts: Sequence[Mapping], common: Mapping[str, Any]) -> list[dict]:
-    """Configs of the experts with the arguments that they have in common.
+def _check_alike(experts: Sequence[nn.Module]) -> None:
+    """Refuse heads whose maps of logits cannot be averaged.
 
-    Args:
-        experts: their own arguments, which come first.
-        common: of all.
+    Raises:
+        ValueError: naming the expert.
     """
-    return [deepcopy({**common, **expert}) for expert in experts]
+    for index, expert in enumerate(experts):
+        kind = type(expert)
+        methods = ('loss', 'predict')
+        if not isinstance(expert, BaseDecodeHead) or any(
+            getattr(kind, method) is not getattr(BaseDecodeHead, method) for method in methods
+        ):
+            raise ValueError(
+                f'expert{index} is a {kind.__name__}, which gives more than one map of logits; '
+                'choose a head that trains and predicts as BaseDecodeHead of mmsegmentation does.'
+            )
+        for name in _ALIKE:
+            first, other = getattr(experts[0], name), getattr(expert, name)
+            if other != first:
+                raise ValueError(
+                    f'{name} is {first} for expert0 and {other} for expert{index}, but must be the '
+                    f'same for all; give {name} beside experts instead of in them.'
+                )
+    if experts[0].out_channels != experts[0].num_classes:
+        raise ValueError(
+            f'the experts have out_channels={experts[0].out_channels} for '
+            f'{experts[0].num_classes} classes, but MultiExpertDecodeHead needs one output channel '
+            'a class.'
+        )
+
+
+def _use_one_queue(experts: Sequence[nn.Module]) -> None:
+    """Give all GML losses of some heads the queue of the first one, which alone fills it.
+
+    The keys are those of a teacher or, without one, the first GML head's own features; each head
+    embeds them by a key MLP of its own. The first GML head has to compute its losses first.
+
+    Raises:
+        ValueError: if there are fewer than two GML losses, or their queues would differ in size.
+    """
+    losses = {
+        f'expert{i}': one.contrast
+        for i, one in enumerate(experts)
+        if isinstance(one, LongTailHead) and isinstance(one.contrast, GMLLoss)
+    }
+    if len(losses) < 2:
+        raise ValueError(
+            f'share_queue needs two GML experts or more, but there are {len(losses)} among '
+            f'{len(experts)}; leave it out, or give experts a contrast=dict(type="lt_mm.GMLLoss").'
+        )
+    (owner, first), *others = losses.items()
+    queue = first.queue
+    for name, loss in others:
+        if repr(loss.queue) != repr(queue):
+            raise ValueError(
+                f'share_queue needs queues alike, but {owner} has {queue} and {name} '
+                f'{loss.queue}; give their contrast the same size, min_size and key_channels.'
+            )
+        loss.queue = queue
+        loss.fills_queue = False

@@ -8,8 +8,8 @@ from torch import nn
 _POLICIES = ('eval', 'statistics')
 
 
-class FrozenEncoderMixin:
-    """Keep parts of a model as they are, in ``class MyModel(FrozenEncoderMixin, Base)``.
+class FrozenParts:
+    """Keep parts of a model as they are, in ``class MyModel(FrozenParts, Base)``.
 
     Frozen parts have no gradients, which is settled before a Runner wraps the model for several
     processes, and are in eval mode: no dropout, no drop path. What their batch normalisation does
@@ -70,7 +70,7 @@ class FrozenEncoderMixin:
             if part is not None:
                 yield part
 
-    def train(self, mode: bool = True) -> 'FrozenEncoderMixin':
+    def train(self, mode: bool = True) -> 'FrozenParts':
         """Set the mode of everything but the frozen parts, which keep to their policy."""
         super().train(mode)
         if self.freeze_encoder:

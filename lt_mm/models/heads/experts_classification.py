@@ -1,6 +1,5 @@
 """Several classifiers, each on its own features of the same images."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,11 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from lt_mm.functional import aggregate_logits, check_finite
-from lt_mm.models.heads.decoupled_cls_head import DecoupledClsHead
-from lt_mm.models.heads.training_accuracy import training_accuracies
+from lt_mm.functional import aggregate_logits, check_finite, checked_once
+from lt_mm.models.heads.classification import LongTailClsHead, training_accuracies
+from lt_mm.models.heads.experts import expert_configs
+from lt_mm.models.heads.longtail import distillation_loss
+from lt_mm.models.losses import ExpertLoss
 from lt_mm.registry import MODELS
 
 
@@ -26,25 +27,25 @@ class MultiExpertClsHead(BaseModule):
 
     ``lt_mm.MultiExpertResNet`` and the neck ``lt_mm.ExpertGlobalAveragePooling`` give the features.
 
+    In a config, ``head=dict(type='lt_mm.MultiExpertClsHead', experts=[dict()] * 3, ...)``.
+
     Args:
         num_classes: C.
         in_channels: D, width of the features.
-        num_experts: E.
-        classifier: 'linear', 'cosine' or the config of a layer, see :class:`DecoupledClsHead`.
-        temperature: of a cosine classifier. Defaults to 1/30.
-        loss: config of a loss that every expert gets its own of, or a list of E configs. Defaults
-            to cross-entropy.
+        experts: configs of E heads, of :class:`LongTailClsHead` unless they have another type.
+            Their arguments come before the common ones; ``dict()`` has no other than these.
         interplay: config of an :class:`~lt_mm.models.losses.ExpertLoss` such as
-            ``dict(type='lt_mm.MutualLoss')``: a module that takes logits (E, N, C) and targets, and
-            returns losses whose keys begin with 'loss_'.
+            ``dict(type='lt_mm.MutualLoss')``.
         post_compensation: arguments of :class:`~lt_mm.models.layers.PostCompensation` for the
-            predictions of every expert, and so for their mean; or a list of E of them, None for an
-            expert whose loss is logit-adjusted already.
+            predictions of every expert, and so for their mean. For experts of which some are
+            logit-adjusted already, give it to the others alone.
+        distillation: ``dict(type='lt_mm.KDLoss')`` compares the mean logits with those of the
+            teacher that the network has, once and not once an expert.
         expert_predictions: whether predictions hold ``expert_scores``, (E, C), the softmax of each
             expert; ``lt_mm.ExpertAccuracy`` evaluates them.
         topk: ranks of the accuracies in training.
         cal_acc: whether to log the accuracy of the mean logits in training.
-        init_cfg: of every expert. Defaults to that of :class:`CosineClsHead`.
+        common: arguments of all experts, such as ``classifier`` or ``loss``.
 
     Raises:
         ValueError: if there is no expert, a list has not E entries, or there is an interplay of one
@@ -60,53 +61,47 @@ class MultiExpertClsHead(BaseModule):
         self,
         num_classes: int,
         in_channels: int,
-        num_experts: int = 3,
-        classifier: str | dict = 'linear',
-        temperature: float | None = None,
-        loss: dict | Sequence[dict] | None = None,
+        experts: Sequence[dict],
         interplay: dict | None = None,
-        post_compensation: dict | Sequence[dict | None] | None = None,
+        post_compensation: dict | None = None,
+        distillation: dict | None = None,
         expert_predictions: bool = False,
         topk: int | tuple[int, ...] = (1,),
         cal_acc: bool = False,
-        init_cfg: dict | list | None = None,
+        **common: Any,
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if num_experts < 1:
-            raise ValueError(f'num_experts of {name} is {num_experts}, but it must be 1 or more.')
-        if interplay is not None and num_experts == 1:
-            raise ValueError(
-                f'{name} has one expert and the interplay {interplay["type"]}, which needs two or '
-                'more; raise num_experts, or leave interplay out.'
-            )
+        sizes = dict(type='lt_mm.LongTailClsHead', num_classes=num_classes, in_channels=in_channels)
+        compensated = post_compensation is not None
+        configs = expert_configs(experts, {**sizes, **common}, interplay, compensated, name)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.num_experts = num_experts
+        self.num_experts = len(experts)
         self.expert_predictions = expert_predictions
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         self.cal_acc = cal_acc
-        of_experts = zip(
-            self._per_expert('loss', loss),
-            self._per_expert('post_compensation', post_compensation),
-            strict=True,
-        )
-        self.experts = ModuleList(
-            DecoupledClsHead(
-                num_classes,
-                in_channels,
-                classifier=copy.deepcopy(classifier),
-                temperature=temperature,
-                loss=expert_loss,
-                post_compensation=compensation,
-                init_cfg=copy.deepcopy(init_cfg),
-            )
-            for expert_loss, compensation in of_experts
-        )
-        self.interplay: nn.Module | None = None
+        shared = dict(post_compensation=post_compensation) if compensated else {}
+        self.experts = ModuleList(MMPRETRAIN_MODELS.build({**c, **shared}) for c in configs)
+        for index, expert in enumerate(self.experts):
+            if not isinstance(expert, LongTailClsHead) or expert.contrast or expert.distillation:
+                raise ValueError(
+                    f'expert{index} of {name} is a {type(expert).__name__}, but experts are '
+                    'lt_mm.LongTailClsHead without contrast and distillation; leave these out, or '
+                    'give the distillation beside experts.'
+                )
+        self.interplay: ExpertLoss | None = None
         if interplay is not None:
             self.interplay = MMPRETRAIN_MODELS.build(interplay)
-        self.register_buffer('expert_weights', torch.full((num_experts,), 1 / num_experts))
+        self.distillation: nn.Module | None = None
+        if distillation is not None:
+            self.distillation = MMPRETRAIN_MODELS.build(distillation)
+        self.register_buffer('expert_weights', torch.full((len(experts),), 1 / len(experts)))
+
+    # For LongTailClassifier: experts contrast nothing.
+    num_query_views = 0
+    takes_keys = False
+    contrast = None
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """(N, E, D), the features that the experts see.
@@ -139,21 +134,31 @@ class MultiExpertClsHead(BaseModule):
         return self.aggregate(self.expert_logits(feats))
 
     def loss(
-        self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any
+        self,
+        feats: tuple[Tensor, ...],
+        data_samples: list[DataSample],
+        teacher_logits: Tensor | None = None,
+        **kwargs: Any,
     ) -> dict[str, Tensor]:
         """All losses of a batch.
 
         Args:
             feats: features of each stage; the last, (N, E, D), is classified.
             data_samples: with hard labels or, after Mixup and the like, soft ones.
+            teacher_logits: (N, C), for the distillation.
             kwargs: further arguments of the experts' losses.
 
         Raises:
             ValueError: if a label is not a class.
             FloatingPointError: if logits are not finite.
         """
-        targets = self.experts[0].targets(data_samples)
-        return self.losses_of(self.expert_logits(feats), targets, **kwargs)
+        logits = self.expert_logits(feats)
+        with checked_once():
+            losses = self.losses_of(logits, self.experts[0].targets(data_samples), **kwargs)
+        if self.distillation is not None:
+            mean, name = self.aggregate(logits), type(self).__name__
+            losses['loss_kd'] = distillation_loss(self.distillation, mean, teacher_logits, name)
+        return losses
 
     def losses_of(self, logits: Tensor, targets: Tensor, **kwargs: Any) -> dict[str, Tensor]:
         """Losses of (E, N, C) logits against (N,) labels or (N, C) soft ones, by their keys."""
@@ -205,13 +210,3 @@ class MultiExpertClsHead(BaseModule):
         for index, own in enumerate(logits):
             name = f'the logits of expert {index}'
             check_finite(own, type(self).__name__, name, 'the mean of all would be spoilt')
-
-    def _per_expert(self, argument: str, value: Any) -> list:
-        if not isinstance(value, list | tuple):
-            return [copy.deepcopy(value) for _ in range(self.num_experts)]
-        if len(value) != self.num_experts:
-            raise ValueError(
-                f'{argument} of {type(self).__name__} has {len(value)} entries for '
-                f'{self.num_experts} experts; give one for each, or one for all that is no list.'
-            )
-        return list(value)

@@ -1,22 +1,23 @@
 """Residual branches for medium and rare classes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from lt_mm.models.heads.cosine_cls_head import CosineClsHead
+from lt_mm.models.heads.classification import LongTailClsHead
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
+from lt_mm.structures.class_groups import refuse_old_arguments
 
 BRANCHES = ('head', 'body', 'tail')
 
 
 @MODELS.register_module()
-class ResLTClsHead(CosineClsHead):
+class ResLTClsHead(LongTailClsHead, LinearClsHead):
     """One classifier behind three branches: of all classes, of body and tail, of the tail.
 
     The branches' logits are summed. With branch b trained on the samples S_b of its classes alone,
@@ -37,15 +38,15 @@ class ResLTClsHead(CosineClsHead):
         branch: 'norm' has one batch normalisation a branch, of the map before pooling where there
             is one (CIFAR); 'linear' one D x D matrix a branch, which is the 1 x 1 convolution that
             ImageNet-LT is trained with.
-        group_sizes: number of classes in head, body and tail, by falling count. Defaults to
-            35 %, 35 % and the rest, as on CIFAR-100-LT; on ImageNet-LT it is (175, 605, 220).
-        loss: a loss of lt_mm that takes logits. Defaults to cross-entropy, which the paper has.
-        classifier: 'linear' or 'cosine'.
-        kwargs: further ones of :class:`CosineClsHead`. ``cal_acc`` is that of the sum.
+        groups: three :class:`~lt_mm.structures.ClassGroups`, or their arguments. Defaults to 35 %
+            and 35 % of the classes by falling count, and the rest, as on CIFAR-100-LT; on
+            ImageNet-LT it is ``dict(sizes=(175, 605, 220))``.
+        kwargs: further ones of :class:`LongTailClsHead`. ``cal_acc`` is that of the sum.
 
     Raises:
-        ValueError: if ``beta`` is not in [0, 1], ``branch`` is unknown or a group is empty; in
-            training, if no class of a group has a sample, or labels are soft.
+        ValueError: if ``beta`` is not in [0, 1], ``branch`` is unknown, or the groups are not three
+            that hold every class; in training, if no class of a group has a sample, or labels are
+            soft.
         RuntimeError: in training, without class counts.
 
     Source: Cui et al., ResLT: Residual Learning for Long-Tailed Recognition, TPAMI 2022, and
@@ -58,13 +59,11 @@ class ResLTClsHead(CosineClsHead):
         in_channels: int,
         beta: float = 0.995,
         branch: str = 'norm',
-        group_sizes: Sequence[int] | None = None,
-        loss: dict | nn.Module | None = None,
-        classifier: str = 'linear',
+        groups: dict | ClassGroups | None = None,
         **kwargs: Any,
     ) -> None:
-        loss = loss or dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0)
-        super().__init__(num_classes, in_channels, loss=loss, classifier=classifier, **kwargs)
+        refuse_old_arguments(type(self).__name__, kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
         if not 0 <= beta <= 1:
             raise ValueError(
                 f'beta of ResLTClsHead is {beta}, but it must be in [0, 1]; 0.99 is usual.'
@@ -72,7 +71,10 @@ class ResLTClsHead(CosineClsHead):
         if branch not in ('norm', 'linear'):
             raise ValueError(f"branch of ResLTClsHead is {branch!r}; use 'norm' or 'linear'.")
         self.beta = beta
-        self.group_sizes = self._checked(group_sizes)
+        each = round(0.35 * num_classes)
+        usual = ClassGroups.by_sizes((each, each, num_classes - 2 * each))
+        self.groups = usual if groups is None else ClassGroups.of(groups)
+        self._split(ClassCounts([1] * num_classes))
         self.branches = nn.ModuleList(
             nn.BatchNorm2d(in_channels)
             if branch == 'norm'
@@ -89,13 +91,13 @@ class ResLTClsHead(CosineClsHead):
                 sample, so that a branch would learn nothing.
         """
         class_counts.validate(self.num_classes, type(self).__name__)
-        groups = class_counts.groups(self.group_sizes)
+        groups = self._split(class_counts)
         for name, classes in groups.items():
             if not class_counts.counts[classes].any():
                 raise ValueError(
                     f'none of the {len(classes)} classes in the {name} group of ResLTClsHead has a '
-                    f'sample, so its branch would learn nothing; give other group_sizes than '
-                    f'{self.group_sizes}.'
+                    f'sample, so its branch would learn nothing; give other groups than '
+                    f'{self.groups}.'
                 )
         for index, classes in enumerate(groups.values()):
             self.group_of_class[classes.to(self.group_of_class.device)] = index
@@ -159,13 +161,11 @@ class ResLTClsHead(CosineClsHead):
             for own, weight in zip(logits, seen, strict=True)
         )
 
-    def _checked(self, sizes: Sequence[int] | None) -> tuple[int, ...]:
-        if sizes is None:
-            each = round(0.35 * self.num_classes)
-            sizes = (each, each, self.num_classes - 2 * each)
-        if len(sizes) != len(BRANCHES) or min(sizes) < 1 or sum(sizes) != self.num_classes:
+    def _split(self, class_counts: ClassCounts) -> dict[str, Tensor]:
+        groups = self.groups.split(class_counts)
+        if len(groups) != len(BRANCHES) or sum(map(len, groups.values())) < self.num_classes:
             raise ValueError(
-                f'group_sizes of ResLTClsHead are {tuple(sizes)}; give three sizes, for '
-                f'{", ".join(BRANCHES)}, of 1 or more that sum to num_classes={self.num_classes}.'
+                f'groups of ResLTClsHead are {self.groups}; give three, for {", ".join(BRANCHES)}, '
+                f'that hold all of the {self.num_classes} classes.'
             )
-        return tuple(sizes)
+        return groups

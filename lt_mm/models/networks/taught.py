@@ -2,20 +2,19 @@
 
 from typing import Any, ClassVar
 
-from lt_mm.models.teachers.frozen_network import FrozenNetwork
-from lt_mm.models.teachers.teacher_fit import check_preprocessing
+from lt_mm.models.teachers.frozen_network import FrozenNetwork, check_preprocessing
 
 
-class TaughtMixin:
-    """Give a model of mmengine a teacher, in ``class MyModel(TaughtMixin, Base)``.
+class Taught:
+    """Give a model of mmengine a teacher, in ``class MyModel(Taught, Base)``.
 
     The teacher is in no checkpoint, no optimizer and no DDP bucket. It is loaded when training
     initialises the weights, so inference needs neither its memory nor its file.
 
     Args:
         args: those of the base class.
-        teacher: arguments of ``teacher_class``, ``dict(config=..., checkpoint=...)``. None for a
-            model that can do without.
+        teacher: arguments of ``teacher_class``, ``dict(config=..., checkpoint=...)``; ``dict()``
+            for those that an earlier stage gives. None for a model that can do without.
         kwargs: those of the base class.
 
     Raises:
@@ -28,6 +27,11 @@ class TaughtMixin:
         super().__init__(*args, **kwargs)
         self._teacher_cfg = teacher
         self._teacher: FrozenNetwork | None = None
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the config has a teacher, loaded or not."""
+        return self._teacher_cfg is not None
 
     @property
     def teacher(self) -> FrozenNetwork | None:

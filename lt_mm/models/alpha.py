@@ -1,0 +1,51 @@
+"""One strength of logit adjustment for the losses of a model."""
+
+import math
+
+from torch import nn
+
+
+class LogitAdjusted:
+    """A loss with the strength ``alpha`` of a logit adjustment, in ``class X(LogitAdjusted, ...)``.
+
+    What is left open follows the head (``alpha`` of :class:`~lt_mm.models.heads.LongTailHead`) or,
+    where a head leaves it open too, is 1.
+    """
+
+    _alpha: float | None = None
+
+    @property
+    def alpha(self) -> float:
+        """Strength of the adjustment; 0 adjusts nothing."""
+        return 1.0 if self._alpha is None else self._alpha
+
+    def set_alpha(self, alpha: float | None) -> None:
+        """Take the strength that a config gives; None leaves it open.
+
+        Raises:
+            ValueError: if it is not finite.
+        """
+        if alpha is not None and not math.isfinite(alpha):
+            raise ValueError(
+                f'alpha of {type(self).__name__} is {alpha}, but it must be finite; use 0 to 1.'
+            )
+        self._alpha = alpha
+
+    def inherit_alpha(self, alpha: float) -> None:
+        """Follow a head, unless the config of the loss says otherwise."""
+        if self._alpha is None:
+            self.set_alpha(alpha)
+
+
+def hand_alpha(model: nn.Module, alpha: float | None) -> None:
+    """Let every logit-adjusted loss in a module follow ``alpha``, where its own is left open.
+
+    Args:
+        model: a head or a network.
+        alpha: strength; None leaves all as they are.
+    """
+    if alpha is None:
+        return
+    for part in model.modules():
+        if isinstance(part, LogitAdjusted):
+            part.inherit_alpha(alpha)

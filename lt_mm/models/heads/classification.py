@@ -1,0 +1,245 @@
+"""Long-tailed classifiers, alignments and contrast losses on any classifying head of mmpretrain."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmpretrain.evaluation.metrics import Accuracy
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from lt_mm.functional import check_batch, check_labels, checked_once
+from lt_mm.models.heads.longtail import LongTailOptions
+from lt_mm.models.losses import ContrastBatch
+from lt_mm.models.ranks import mean_over_ranks
+from lt_mm.registry import MODELS
+from lt_mm.structures import sample_ids
+
+
+@MODELS.register_module()
+class LongTailClsHead(LongTailOptions):
+    """Any head of mmpretrain that ends in one linear classifier, with the options for long tails.
+
+    ``head=dict(type='lt_mm.LongTailClsHead', num_classes=..., in_channels=...)`` in place of a
+    LinearClsHead, and with ``base='VisionTransformerClsHead'`` in place of that.
+
+    The loss is the mean over the images of all ranks, under the key ``loss_cls``; mmpretrain's own
+    key, ``loss``, is that of the sum in the log. In
+    :class:`~lt_mm.models.networks.LongTailClassifier` the contrast loss compares several views, and
+    a teacher may give keys and logits; in mmpretrain's own ImageClassifier there is one view, and
+    the keys are the features themselves, detached. Inference is that of the classifier alone.
+
+    Args:
+        args: those of the base, such as ``num_classes`` and ``in_channels``.
+        base: name or class of a head.
+        loss: classification loss of mmpretrain's kind. Defaults to cross-entropy or, where
+            ``alpha`` is given, to a ``LogitAdjustedLoss``.
+        alpha: see :class:`~lt_mm.models.heads.longtail.LongTailOptions`.
+        kwargs: see there, and those of the base.
+
+    Raises:
+        ValueError: also if the base has no single linear layer of one output a class; when called
+            with labels that are no classes.
+
+    Source: Suh and Seo, ICML 2023, section 4.2 and Table A.1, for the contrast.
+    """
+
+    registry = MMPRETRAIN_MODELS
+    default_temperature = 1 / 30
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: dict | nn.Module | None = None,
+        alpha: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if loss is None:
+            own = 0.0 if alpha is None else alpha
+            loss = dict(type='lt_mm.LogitAdjustedLoss', alpha=own)
+        super().__init__(*args, loss=loss, alpha=alpha, **kwargs)
+        # What the classifier is given, while that is of interest.
+        self._seen: list[Tensor] | None = None
+        self._classifier().register_forward_pre_hook(self._see)
+
+    @classmethod
+    def on(cls, base: str | type | None) -> type:
+        """The class of the heads with these options on a base; None is a LinearClsHead."""
+        return super().on('mmpretrain.LinearClsHead' if base is None else base)
+
+    @classmethod
+    def check_base(cls, base: type) -> None:
+        """Refuse what is no ClsHead.
+
+        Raises:
+            ValueError: saying why, and what to use.
+        """
+        if not issubclass(base, ClsHead):
+            raise ValueError(
+                f'base of {cls.__name__} is {base.__name__}, which is no ClsHead of mmpretrain and '
+                'predicts by other means than logits; choose a head such as LinearClsHead.'
+            )
+
+    def find_classifier(self) -> str:
+        """Where the one linear layer is that gives the logits.
+
+        Raises:
+            ValueError: if there is none, or more than one.
+        """
+        found = {
+            path: part.weight.shape[1]
+            for path, part in self.named_modules()
+            if getattr(part, 'weight', None) is not None
+            and part.weight.ndim == 2
+            and len(part.weight) == self.num_classes
+        }
+        # Hidden layers may happen to be as wide as there are classes; the next one sees them.
+        if not found or any(width != self.num_classes for width in [*found.values()][1:]):
+            raise ValueError(
+                f'{type(self).__name__} needs one linear layer of {self.num_classes} outputs, and '
+                f'its base has {", ".join(found) or "none"}; choose a head with one classifier, '
+                'such as LinearClsHead.'
+            )
+        return [*found][-1]
+
+    @property
+    def num_query_views(self) -> int:
+        """Of how many views the contrast loss wants the student's features."""
+        return 0 if self.contrast is None else self.contrast.num_query_views
+
+    def forward(self, feats: tuple[Any, ...]) -> Tensor:
+        """Logits, (N, C); compensated in eval mode, where that is asked for."""
+        return self._classified(feats)[0]
+
+    def loss(
+        self,
+        feats: tuple[Tensor, ...],
+        data_samples: list[DataSample],
+        queries: Tensor | None = None,
+        keys: Tensor | None = None,
+        teacher_logits: Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Tensor]:
+        """All losses of a batch.
+
+        Args:
+            feats: features of each stage for the view to classify.
+            data_samples: of the images, with hard labels or, after Mixup and the like, soft ones. A
+                contrast loss needs hard labels.
+            queries: (V, B, D), what :meth:`pre_logits` gives for the views to contrast. Defaults
+                to what the classifier was given.
+            keys: (B, key_channels). Default to the same, detached.
+            teacher_logits: (B, C), for the distillation.
+            kwargs: further arguments of the classification loss.
+
+        Returns:
+            ``loss_cls``; accuracies where ``cal_acc`` asks for them; what the contrast loss
+            returns; ``loss_kd`` with a distillation.
+
+        Raises:
+            ValueError: if a label is not a class, labels are soft, or the distillation has no
+                logits of a teacher, or of other classes.
+            FloatingPointError: if queries or keys are not finite.
+        """
+        logits, features = self._classified(feats)
+        with checked_once():
+            targets = self.targets(data_samples)
+            losses = self.classification_loss(logits, targets, **kwargs)
+            if self.contrast is not None:
+                queries = features[None] if queries is None else queries
+                keys = features if keys is None else keys
+                losses |= self._contrast_losses(queries, keys.detach(), targets, data_samples)
+        if self.distillation is not None:
+            losses['loss_kd'] = self.distillation_loss(logits, teacher_logits)
+        return losses
+
+    def targets(self, data_samples: list[DataSample]) -> Tensor:
+        """(N,) labels, or (N, C) soft ones where the samples have scores.
+
+        Raises:
+            ValueError: if a label is not a class.
+        """
+        if 'gt_score' in data_samples[0]:
+            return torch.stack([sample.gt_score for sample in data_samples])
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        check_labels(labels, self.num_classes, type(self).__name__, ignore_index=None)
+        return labels
+
+    def classification_loss(
+        self, logits: Tensor, targets: Tensor, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """L_cls of (N, C) logits, and the accuracy where ``cal_acc`` asks for it."""
+        # mmpretrain divides by the number of this rank.
+        images = mean_over_ranks(len(logits), logits.device)
+        losses = dict(loss_cls=self.loss_module(logits, targets, avg_factor=images, **kwargs))
+        if self.cal_acc:
+            losses |= training_accuracies(logits, targets, self.topk, type(self).__name__)
+        return losses
+
+    def _classified(self, feats: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """Finished logits and the features that the classifier was given for them."""
+        self._seen = []
+        logits = super().forward(feats)
+        seen, self._seen = self._seen, None
+        if len(seen) != 1:
+            raise RuntimeError(
+                f'{type(self).__name__} uses its classifier {self.classifier_path} {len(seen)} '
+                'times for one batch, so it is unknown what it classifies; choose another base.'
+            )
+        return self.finish(logits, seen[0]), seen[0]
+
+    def _see(self, module: nn.Module, inputs: tuple) -> None:
+        if self._seen is not None:
+            self._seen.append(inputs[0])
+
+    def _contrast_losses(
+        self, queries: Tensor, keys: Tensor, labels: Tensor, data_samples: list[DataSample]
+    ) -> dict[str, Tensor]:
+        owner = type(self).__name__
+        if labels.ndim > 1:
+            raise ValueError(
+                f'the contrast loss of {owner} needs hard labels, and the data samples have soft '
+                'ones; take Mixup, CutMix and the like out of train_cfg, and to_onehot out of the '
+                'data_preprocessor.'
+            )
+        check_batch(owner, finite={'its features': queries, 'its keys': keys})
+        places = [sample.get('sample_idx', -1) for sample in data_samples]
+        return self.contrast.contrast(
+            ContrastBatch(
+                queries=queries,
+                keys=keys,
+                labels=labels.long(),
+                ids=sample_ids(data_samples).to(labels.device),
+                indices=torch.tensor(places, dtype=torch.int64, device=labels.device),
+                classifier=self._classifier(),
+            )
+        )
+
+    def _classification_losses(self) -> list[nn.Module]:
+        return [self.loss_module]
+
+
+def training_accuracies(
+    logits: Tensor, targets: Tensor, topk: Sequence[int], owner: str
+) -> dict[str, Tensor]:
+    """Percentages of images whose label is among the k largest logits, as 'accuracy_top-k'.
+
+    Args:
+        logits: (N, C).
+        targets: (N,) labels.
+        topk: every k.
+        owner: what the error calls the head.
+
+    Raises:
+        ValueError: if the targets are soft.
+    """
+    if targets.ndim > 1:
+        raise ValueError(
+            f'cal_acc of {owner} has no meaning for soft labels, such as Mixup makes; set '
+            'cal_acc=False.'
+        )
+    # Without a threshold: logits, unlike scores, may be negative and right.
+    accuracies = Accuracy.calculate(logits, targets, topk=topk, thrs=(None,))
+    return {f'accuracy_top-{k}': value[0] for k, value in zip(topk, accuracies, strict=True)}

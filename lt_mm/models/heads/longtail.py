@@ -1,0 +1,366 @@
+"""The options that make any head a long-tailed one, once for both tasks."""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+from lt_mm.models.alpha import LogitAdjusted, hand_alpha
+from lt_mm.models.layers import (
+    CosineConv2d,
+    CosineLinear,
+    NearestClassMeanLinear,
+    PostCompensation,
+    TauNormConv2d,
+    TauNormLinear,
+)
+from lt_mm.models.losses import ContrastLoss
+from lt_mm.registry import MODELS
+
+CLASSIFIERS = ('linear', 'cosine', 'tau_normalized', 'class_means')
+_LAYERS = {
+    ('cosine', nn.Linear): CosineLinear,
+    ('cosine', nn.Conv2d): CosineConv2d,
+    ('tau_normalized', nn.Linear): TauNormLinear,
+    ('tau_normalized', nn.Conv2d): TauNormConv2d,
+    ('class_means', nn.Linear): NearestClassMeanLinear,
+}
+# Arguments of earlier versions, and what is to be written in their place.
+_RENAMED = {
+    'gml': "contrast=dict(type='lt_mm.GMLLoss', ...)",
+    'temperature': 'classifier_temperature',
+}
+
+
+class LongTailOptions:
+    """What :class:`LongTailHead` and :class:`LongTailClsHead` add to a head of their task.
+
+    An instance is one of a subclass of ``base``, too: it has its weights under its names, loads
+    its checkpoints, and does all else as it does.
+
+    Args:
+        args: those of the head.
+        base: the head, as a config names it, or its class.
+        classifier: 'linear' leaves the head's own; 'cosine'; 'tau_normalized' and 'class_means' are
+            linear in training; or the config of a layer with ``in_channels`` and ``num_classes``,
+            such as ``dict(type='lt_mm.TauNormLinear', tau=0.7)``.
+        classifier_temperature: tau_s of a cosine classifier. Defaults to that of the task.
+        alignment: ``dict(type='lt_mm.LearnableWeightScaling')`` for LWS,
+            ``dict(type='lt_mm.DisAlign')``: a module that takes logits and features. The head
+            fills in ``num_classes`` and ``in_channels``.
+        post_compensation: further arguments of :class:`~lt_mm.models.layers.PostCompensation`;
+            ``dict()`` for its defaults. None for predictions as they were trained.
+        freeze_classifier: whether only the alignment is trained, as in LWS of Kang et al. and in
+            DisAlign; the classifier is that of the checkpoint.
+        alpha: strength of the logit adjustment in every ``LogitAdjustedLoss``, ``GMLLoss`` and
+            ``TextGMLLoss`` of the head, and of the heads beside it, that does not set its own.
+            Defaults to that of the losses, 1.
+        contrast: ``dict(type='lt_mm.GMLLoss')`` or another
+            :class:`~lt_mm.models.losses.ContrastLoss`. The head fills in ``num_classes`` and
+            ``in_channels``.
+        distillation: ``dict(type='lt_mm.KDLoss', temperature=4.0)``: a module that takes the logits
+            of the student, without the log prior, and those of the teacher that the network has.
+        kwargs: those of the head.
+
+    Raises:
+        TypeError: if an argument is unknown to the head.
+        ValueError: if there is no such head, it has no such classifier, or options do not go
+            together.
+
+    Attributes:
+        base_class: the class that ``base`` names.
+        classifier_path: where the classifier is in the head.
+        model_alpha: ``alpha``, for the losses of other heads of a network.
+    """
+
+    registry: ClassVar[Registry]
+    default_temperature: ClassVar[float]
+    base_class: ClassVar[type]
+
+    def __new__(cls, *args: Any, base: str | type | None = None, **kwargs: Any) -> Any:
+        """An instance of the subclass that this class and ``base`` make."""
+        return object.__new__(cls if issubclass(cls, nn.Module) else cls.on(base))
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        """A class that was made for a base cannot be found by its name, but made again."""
+        if 'base_class' not in vars(type(self)):
+            return super().__reduce_ex__(protocol)
+        options = next(c for c in type(self).__mro__ if not issubclass(c, nn.Module))
+        return _empty, (options, self.base_class), self.__dict__
+
+    def __init__(
+        self,
+        *args: Any,
+        base: str | type | None = None,
+        classifier: str | Mapping = 'linear',
+        classifier_temperature: float | None = None,
+        alignment: dict | None = None,
+        post_compensation: dict | None = None,
+        freeze_classifier: bool = False,
+        alpha: float | None = None,
+        contrast: dict | None = None,
+        distillation: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for old, new in _RENAMED.items():
+            if old in kwargs:
+                raise TypeError(f'{old} of {type(self).__name__} has another name now; use {new}.')
+        super().__init__(*args, **kwargs)
+        self.classifier_path = self.find_classifier()
+        own = self._classifier()
+        self._check_options(own, classifier, classifier_temperature, alignment, freeze_classifier)
+        num_classes, in_channels = own.weight.shape[:2]
+        sizes = dict(num_classes=num_classes, in_channels=in_channels)
+        layer = self._layer(own, classifier, classifier_temperature, sizes)
+        if layer is not own:
+            owner, _, name = self.classifier_path.rpartition('.')
+            setattr(self.get_submodule(owner), name, layer)
+        if freeze_classifier:
+            layer.requires_grad_(False)
+        self.alignment: nn.Module | None = None
+        if alignment is not None:
+            self.alignment = MODELS.build({**sizes, **alignment})
+        self.post_compensation: PostCompensation | None = None
+        if post_compensation is not None:
+            self.post_compensation = PostCompensation(num_classes, **post_compensation)
+        self.contrast: ContrastLoss | None = None
+        if contrast is not None:
+            self.contrast = self._built_contrast({**sizes, **contrast})
+        self.distillation: nn.Module | None = None
+        if distillation is not None:
+            self.distillation = MODELS.build(distillation)
+        self.model_alpha = alpha
+        self._apply_alpha(alpha)
+
+    @classmethod
+    def on(cls, base: str | type | None) -> type:
+        """The class of the heads with these options on a base.
+
+        Args:
+            base: name or class of a head.
+
+        Raises:
+            ValueError: if there is no such head, or it cannot have the options.
+        """
+        found = base
+        if isinstance(base, str):
+            with cls.registry.switch_scope_and_registry(None) as current:
+                found = current.get(base) or cls.registry.get(base)
+        if not isinstance(found, type):
+            near = get_close_matches(str(base), cls.registry.module_dict, n=1)
+            hint = f'perhaps {near[0]!r}' if near else 'name a registered head, or give its class'
+            raise ValueError(f'base of {cls.__name__} is {base!r}, which is no known head; {hint}.')
+        if issubclass(found, LongTailOptions):
+            raise ValueError(
+                f'base of {cls.__name__} is {base!r}, which has these options already; name the '
+                'plain head.'
+            )
+        cls.check_base(found)
+        return _combined(cls, found)
+
+    @classmethod
+    def check_base(cls, base: type) -> None:
+        """Refuse a head that the options cannot act on.
+
+        Raises:
+            ValueError: saying why, and what to use.
+        """
+        raise NotImplementedError
+
+    def find_classifier(self) -> str:
+        """Where the classifier is in the head, as it was built.
+
+        Raises:
+            ValueError: if there is no one such layer.
+        """
+        raise NotImplementedError
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the contrast loss compares with keys."""
+        return self.contrast is not None and self.contrast.takes_keys
+
+    @property
+    def key_channels(self) -> dict[str, int]:
+        """Width of the keys that are taken, by the argument that sets it."""
+        return {'contrast.key_channels': self.contrast.key_channels} if self.takes_keys else {}
+
+    def finish(self, logits: Tensor, features: Tensor | None) -> Tensor:
+        """Align the logits and, in eval mode, compensate them.
+
+        Args:
+            logits: (N, C, ...), of the classifier.
+            features: (N, D, ...) that it saw; not needed without an alignment.
+        """
+        if self.alignment is not None:
+            logits = self.alignment(logits, features)
+        if self.post_compensation is not None:
+            logits = self.post_compensation(logits)
+        return logits
+
+    def init_weights(self) -> None:
+        """Initialise the base as its ``init_cfg`` says, and what was added as that says itself."""
+        names = ('alignment', 'post_compensation', 'contrast', 'distillation')
+        added = {name: self._modules[name] for name in names if self._modules.get(name) is not None}
+        # An init_cfg that names a type of layer would reach the layers of what was added, too.
+        self._modules.update(dict.fromkeys(added))
+        try:
+            super().init_weights()
+        finally:
+            self._modules.update(added)
+        for part in added.values():
+            if hasattr(part, 'init_weights'):
+                part.init_weights()
+
+    def distillation_loss(self, logits: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        """L_KD of (N, C, ...) logits.
+
+        Raises:
+            ValueError: if there is no teacher, or it has other classes.
+        """
+        return distillation_loss(self.distillation, logits, teacher_logits, type(self).__name__)
+
+    def _classifier(self) -> nn.Module:
+        return self.get_submodule(self.classifier_path)
+
+    def _classification_losses(self) -> list[nn.Module]:
+        """The losses of the base."""
+        raise NotImplementedError
+
+    def _layer(
+        self,
+        own: nn.Module,
+        classifier: str | Mapping,
+        temperature: float | None,
+        sizes: dict[str, int],
+    ) -> nn.Module:
+        if classifier == 'linear':
+            return own
+        if isinstance(classifier, Mapping):
+            return MODELS.build({**sizes, **classifier})
+        kind = nn.Conv2d if isinstance(own, nn.Conv2d) else nn.Linear
+        layer = _LAYERS.get((classifier, kind))
+        if layer is None:
+            raise ValueError(
+                f'classifier of {type(self).__name__} is {classifier!r}, which there is for '
+                "images alone; use 'linear', 'cosine' or 'tau_normalized'."
+            )
+        if classifier == 'cosine':
+            sizes = dict(
+                sizes, temperature=self.default_temperature if temperature is None else temperature
+            )
+        return layer(**sizes)
+
+    def _check_options(
+        self,
+        own: nn.Module,
+        classifier: str | Mapping,
+        temperature: float | None,
+        alignment: dict | None,
+        freeze_classifier: bool,
+    ) -> None:
+        name = type(self).__name__
+        if not isinstance(classifier, Mapping) and classifier not in CLASSIFIERS:
+            raise ValueError(
+                f'classifier of {name} is {classifier!r}; use '
+                f'{", ".join(map(repr, CLASSIFIERS))} or the config of a layer.'
+            )
+        if temperature is not None and classifier != 'cosine':
+            raise ValueError(
+                f'classifier_temperature of {name} is {temperature}, but the classifier is '
+                f"{classifier!r} and has none; set classifier='cosine', or leave it out."
+            )
+        if freeze_classifier and alignment is None:
+            raise ValueError(
+                f'freeze_classifier of {name} leaves nothing to train; give an alignment, such '
+                "as dict(type='lt_mm.LearnableWeightScaling'), or leave it out."
+            )
+
+    def _built_contrast(self, config: dict) -> ContrastLoss:
+        loss = MODELS.build(config)
+        if not isinstance(loss, ContrastLoss):
+            raise ValueError(
+                f'contrast of {type(self).__name__} is a {type(loss).__name__}, which compares no '
+                'features; use lt_mm.GMLLoss or another ContrastLoss, and give losses of logits to '
+                'the loss of the head.'
+            )
+        return loss
+
+    def _apply_alpha(self, alpha: float | None) -> None:
+        hand_alpha(self, alpha)
+        for loss in self._classification_losses():
+            if alpha and not isinstance(loss, LogitAdjusted):
+                warnings.warn(
+                    f'alpha={alpha} of {type(self).__name__} does not act on its '
+                    f"{type(loss).__name__}; use dict(type='lt_mm.LogitAdjustedLoss') there.",
+                    stacklevel=4,
+                )
+
+
+def distillation_loss(
+    distillation: nn.Module, logits: Tensor, teacher_logits: Tensor | None, owner: str
+) -> Tensor:
+    """What a distillation says of the logits of a student and of its teacher.
+
+    Args:
+        distillation: a module that takes both.
+        logits: (N, C, ...).
+        teacher_logits: of the same shape; None where there is no teacher.
+        owner: what the error calls the head.
+
+    Raises:
+        ValueError: if there is no teacher, or it gives logits of another shape.
+    """
+    if teacher_logits is None:
+        raise ValueError(
+            f'the distillation of {owner} has no teacher; use lt_mm.LongTailClassifier or '
+            'lt_mm.LongTailEncoderDecoder with teacher=dict(config=..., checkpoint=...) as model, '
+            'or leave distillation out.'
+        )
+    if teacher_logits.shape != logits.shape:
+        raise ValueError(
+            f'the teacher gives logits of shape {tuple(teacher_logits.shape)}, but those of '
+            f'{owner} have {tuple(logits.shape)}; use a teacher of the same classes.'
+        )
+    return distillation(logits, teacher_logits)
+
+
+def preset(name: str, head: type, **defaults: Any) -> Callable[..., nn.Module]:
+    """Register a head under a name of its own with a few defaults, which a config may override.
+
+    Args:
+        name: in the registry.
+        head: :class:`LongTailHead` or :class:`LongTailClsHead`.
+        defaults: its arguments. ``contrast`` is completed by what a config gives, and replaced by a
+            contrast of another type.
+    """
+
+    def build(*args: Any, **kwargs: Any) -> nn.Module:
+        given = kwargs.get('contrast')
+        if given is not None and 'contrast' in defaults:
+            known = defaults['contrast']
+            if given.get('type', known['type']) == known['type']:
+                kwargs['contrast'] = {**known, **given}
+        return head(*args, **{**defaults, **kwargs})
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f':class:`{head.__name__}` with {defaults}.'
+    build.defaults = MappingProxyType(defaults)
+    return MODELS.register_module(name=name, module=build)
+
+
+@functools.cache
+def _combined(options: type, base: type) -> type:
+    name = f'LongTail{base.__name__}'
+    attributes = dict(__doc__=base.__doc__, __module__=options.__module__, base_class=base)
+    return type(name, (options, base), attributes)
+
+
+def _empty(options: type, base: type) -> Any:
+    """An instance without attributes, for :mod:`pickle` to fill."""
+    return object.__new__(options.on(base))

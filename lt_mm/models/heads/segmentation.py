@@ -1,0 +1,262 @@
+"""Long-tailed classifiers, alignments and contrast losses on any decode head of mmsegmentation."""
+
+import dis
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from lt_mm.functional import check_batch, checked_once, sample_per_group
+from lt_mm.models.heads.longtail import LongTailOptions
+from lt_mm.models.losses import ContrastBatch, ContrastLoss
+from lt_mm.models.teachers.frozen_network import TeacherOutput
+from lt_mm.registry import MODELS
+from lt_mm.structures import sample_ids
+
+
+@MODELS.register_module()
+class LongTailHead(LongTailOptions):
+    """Any decode head that ends in ``cls_seg``, with the options for long tails.
+
+    ``decode_head=dict(type='lt_mm.LongTailHead', base='SegformerHead', ...)`` in place of
+    ``dict(type='SegformerHead', ...)``. Logits are changed at the size of the feature map.
+
+    The contrast loss compares the features that reach ``cls_seg``, before dropout, at the labelled
+    pixels of the feature map: all of them or, where its memory grows with their square, a sample.
+    Keys come from the teacher that the network has (see
+    :class:`~lt_mm.models.networks.LongTailEncoderDecoder`), else from the head's own detached
+    features. Inference needs neither.
+
+    Args:
+        args: those of the base.
+        base: name or class of a decode head.
+        keys_per_class: most keys, or sampled queries, taken from one class of one image at a step.
+        kwargs: see :class:`~lt_mm.models.heads.longtail.LongTailOptions`, and those of the base.
+
+    Raises:
+        ValueError: also if the head is binary with a single output channel, does not classify by
+            ``cls_seg``, or ``keys_per_class`` is below 1.
+
+    Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8, for the contrast.
+    """
+
+    registry = MMSEG_MODELS
+    default_temperature = 0.05
+
+    def __init__(self, *args: Any, keys_per_class: int = 16, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name = type(self).__name__
+        if self.out_channels != self.num_classes:
+            raise ValueError(
+                f'{name} has out_channels={self.out_channels} for {self.num_classes} classes, but '
+                f'needs one output channel a class; set out_channels={self.num_classes}.'
+            )
+        if keys_per_class < 1:
+            raise ValueError(
+                f'keys_per_class of {name} is {keys_per_class}, but it must be at least 1; the '
+                'default is 16.'
+            )
+        self.keys_per_class = keys_per_class
+        self._features: Tensor | None = None
+        self._taught: TeacherOutput | None = None
+
+    @classmethod
+    def check_base(cls, base: type) -> None:
+        """Refuse a head that does not classify each pixel by ``cls_seg``.
+
+        Raises:
+            ValueError: saying why, and what to use.
+        """
+        if not issubclass(base, BaseDecodeHead):
+            raise ValueError(
+                f'base of {cls.__name__} is {base.__name__}, which is no BaseDecodeHead of '
+                'mmsegmentation and has no classifier of pixels, as heads of queries have none; '
+                'choose one that ends in cls_seg, or give the head a loss of lt_mm alone.'
+            )
+        above = base.__mro__[: base.__mro__.index(BaseDecodeHead)]
+        if not any(_classifies(method) for owner in above for method in vars(owner).values()):
+            raise ValueError(
+                f'base of {cls.__name__} is {base.__name__}, which does not classify by cls_seg; '
+                'put LongTailHead around the head inside it that does, or give it a loss of lt_mm '
+                'alone.'
+            )
+
+    def find_classifier(self) -> str:
+        """``conv_seg``, as in every BaseDecodeHead unless it takes that away.
+
+        Raises:
+            ValueError: if it does.
+        """
+        if not isinstance(getattr(self, 'conv_seg', None), nn.Conv2d):
+            raise ValueError(
+                f'{type(self).__name__} has no conv_seg, so its base classifies by other means; '
+                'choose a head that ends in cls_seg, or give it a loss of lt_mm alone.'
+            )
+        return 'conv_seg'
+
+    @contextmanager
+    def taught_by(self, teacher: TeacherOutput) -> Iterator[None]:
+        """Let the losses computed inside take keys and logits from a teacher's maps."""
+        self._taught = teacher
+        try:
+            yield
+        finally:
+            self._taught = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base; what it classified before is forgotten."""
+        self._features = None
+        return super().forward(*args, **kwargs)
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Classify each pixel; in training, remember what was classified."""
+        if self.training and self.contrast is not None:
+            if self._features is not None:
+                raise RuntimeError(
+                    f'{type(self).__name__} calls cls_seg more than once, so it is unknown which '
+                    'features the contrast loss is to compare; leave contrast out.'
+                )
+            self._features = feat
+        return self.finish(super().cls_seg(feat), feat)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict:
+        """The losses of the base, those of the contrast, and ``loss_kd`` with a distillation.
+
+        Raises:
+            ValueError: if a label is neither a class nor ``ignore_index``.
+            FloatingPointError: if the features that would become queries or keys are not finite.
+        """
+        if self.contrast is None and self.distillation is None:
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self._stack_batch_gt(batch_data_samples)
+        # PIDNet's come with those of the edges.
+        labels = labels[0] if isinstance(labels, tuple) else labels
+        features, self._features = self._features, None
+        with checked_once():
+            self._check(labels, features)
+            losses = super().loss_by_feat(seg_logits, batch_data_samples)
+            if self.contrast is not None:
+                ids = sample_ids(batch_data_samples).to(labels.device)
+                losses.update(self.contrast.contrast(self._batch(features, labels, ids)))
+        if self.distillation is not None:
+            taught = None if self._taught is None else self._taught.logits
+            losses['loss_kd'] = self.distillation_loss(seg_logits, taught)
+        return losses
+
+    def _check(self, labels: Tensor, features: Tensor | None) -> None:
+        finite = {}
+        if self.contrast is not None:
+            if features is None:
+                raise RuntimeError(
+                    f'{type(self).__name__} gave logits without calling its cls_seg, so its '
+                    'features are unknown; leave contrast out.'
+                )
+            finite['its features'] = features
+            if self._taught is not None and self.takes_keys:
+                finite["the teacher's features"] = self._taught.features
+        check_batch(type(self).__name__, labels, self.num_classes, self.ignore_index, finite=finite)
+
+    def _batch(self, features: Tensor, labels: Tensor, ids: Tensor) -> ContrastBatch:
+        """Queries and keys at the labelled pixels of maps (N, D, h, w), of labels (N, 1, H, W)."""
+        pixels = _LabelledPixels.of(labels, features.shape[2:], self.ignore_index)
+        taught = self._taught.features if self._taught is not None and self.takes_keys else None
+        if self.contrast.pairwise:
+            # Keys are those of the queries, pixel by pixel.
+            pixels = keyed = pixels.sample(self.keys_per_class, self.num_classes)
+            if taught is not None and taught.shape[2:] != features.shape[2:]:
+                taught = resize(taught, size=features.shape[2:], mode='bilinear')
+        elif not self.takes_keys:
+            keyed = pixels.none()
+        else:
+            keyed = pixels
+            if taught is not None and taught.shape[2:] != features.shape[2:]:
+                keyed = _LabelledPixels.of(labels, taught.shape[2:], self.ignore_index)
+            keyed = keyed.sample(self.keys_per_class, self.num_classes)
+        rows = pixels.rows_of(features)
+        keys = keyed.rows_of(features if taught is None else taught)
+        return ContrastBatch(
+            queries=rows[None],
+            keys=keys.detach(),
+            labels=pixels.labels,
+            ids=ids[pixels.images],
+            indices=torch.full_like(pixels.labels, -1),
+            classifier=_ClassifierOfRows(self.conv_seg),
+            key_labels=keyed.labels,
+            key_ids=ids[keyed.images],
+        )
+
+    def _built_contrast(self, config: dict) -> ContrastLoss:
+        loss = super()._built_contrast(config)
+        if not loss.for_pixels:
+            raise ValueError(
+                f'contrast of {type(self).__name__} is a {type(loss).__name__}, which compares '
+                'whole images; use lt_mm.GMLLoss, SupConLoss, BCLLoss or PaCoLoss.'
+            )
+        return loss
+
+    def _classification_losses(self) -> list[nn.Module]:
+        losses = self.loss_decode
+        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+
+
+class _LabelledPixels(NamedTuple):
+    """Pixels of the maps of a batch that take part in a contrast."""
+
+    labels: Tensor
+    """(M,) int64 classes."""
+    pixels: Tensor
+    """(M,) int64 places in the flattened (N, h, w)."""
+    images: Tensor
+    """(M,) int64, which of the N images."""
+
+    @classmethod
+    def of(cls, labels: Tensor, size: tuple[int, int], ignore_index: int) -> '_LabelledPixels':
+        """All that are labelled, of (N, 1, H, W) labels at the size (h, w)."""
+        small = resize(labels.float(), size=size, mode='nearest')[:, 0].long()
+        pixels = (small != ignore_index).flatten().nonzero()[:, 0]
+        return cls(small.flatten()[pixels], pixels, pixels // small[0].numel())
+
+    def sample(self, most: int, num_classes: int) -> '_LabelledPixels':
+        """At most so many of each class of each image, at random."""
+        chosen = sample_per_group(self.images * num_classes + self.labels, most)
+        return _LabelledPixels(*(part[chosen] for part in self))
+
+    def none(self) -> '_LabelledPixels':
+        """No pixel."""
+        return _LabelledPixels(*(part[:0] for part in self))
+
+    def rows_of(self, maps: Tensor) -> Tensor:
+        """(M, D) features of (N, D, h, w) maps."""
+        # index_select copies whole rows, which indexing does not.
+        return maps.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self.pixels)
+
+
+class _ClassifierOfRows:
+    """The classifier of pixels for (M, D) rows."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, D)."""
+        return self.layer.weight.flatten(1)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(M, C) logits."""
+        return self.layer(rows[:, :, None, None])[:, :, 0, 0]
+
+
+def _classifies(method: Any) -> bool:
+    """Whether the code of a method has ``self.cls_seg`` in it."""
+    if not hasattr(method, '__code__'):
+        return False
+    names = [instruction.argval for instruction in dis.get_instructions(method)]
+    return ('self', 'cls_seg') in pairwise(names)
