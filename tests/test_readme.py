@@ -9,16 +9,12 @@ import pytest
 from rich.console import Console
 
 from lt_mm.benchmark.experiments import Result
-from lt_mm.visualization.result_table import (
-    CLASSIFICATION,
-    INFERENCE_COSTS,
-    SEGMENTATION,
-    summary_table,
-)
+from lt_mm.benchmark.methods import DIGIT_SCENES, DIGITS_LT
+from lt_mm.benchmark.tables import INFERENCE_COSTS, summary_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
-RESULTS = [('digit_scenes.json', SEGMENTATION), ('digits_lt.json', CLASSIFICATION)]
+RESULTS = [('digit_scenes.json', DIGIT_SCENES), ('digits_lt.json', DIGITS_LT)]
 
 
 def squeeze(line):
@@ -33,19 +29,20 @@ def rows_of(runs, labels, metrics, costs):
     return rows
 
 
-@pytest.mark.parametrize(('name', 'metrics'), RESULTS)
-def test_table_is_that_of_the_committed_results(name, metrics):
+@pytest.mark.parametrize(('name', 'benchmark'), RESULTS)
+def test_table_is_that_of_the_committed_results(name, benchmark):
     results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
     shown = [squeeze(line) for line in README.splitlines()]
-    for row in rows_of(results['runs'], results['labels'], metrics, costs={}):
+    assert results['labels'] == benchmark.labels
+    for row in rows_of(results['runs'], results['labels'], benchmark.metrics, costs={}):
         assert row in shown, row
 
 
 @pytest.mark.parametrize(
     ('name', 'metrics', 'columns'),
     [
-        ('digit_scenes.json', SEGMENTATION, ('mIoU', 'mAcc', 'tail IoU', 'tail Acc')),
-        ('digits_lt.json', CLASSIFICATION, ('all', 'few', 'ECE')),
+        ('digit_scenes.json', DIGIT_SCENES.metrics, ('mIoU', 'mAcc', 'tail IoU', 'tail Acc')),
+        ('digits_lt.json', DIGITS_LT.metrics, ('all', 'few', 'ECE')),
     ],
 )
 def test_tables_of_experts_are_those_of_the_committed_results(name, metrics, columns):

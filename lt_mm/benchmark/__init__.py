@@ -1,1 +1,1 @@
-"""Experiments of many methods and seeds, what they cost, and their tables."""
+"""Methods compared on a data set over several seeds: their runs, results, costs and tables."""

@@ -14,10 +14,9 @@ from statistics import median
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lt_mm.benchmark.environment import describe_environment
+from lt_mm.benchmark.measurement import describe_environment
+from lt_mm.benchmark.methods import ROOT, Method
 
-ROOT = Path(__file__).resolve().parents[2]
-PER_CLASS = ('val_evaluator.output_csv', 'per_class.csv')
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
 
@@ -27,29 +26,27 @@ class Experiment:
     """One training run.
 
     Args:
-        method: short name, also the folder of the run.
-        config: config file, relative to the repository.
+        name: short name of the method, also the folder of the run.
+        method: what is trained.
         seed: of the run.
         folder: where the runs of all methods lie.
         options: further ``key=value`` overrides of the config.
-        teacher: method whose run of the same seed is the teacher.
         epochs: length of the run, for its progress bar, where the log counts epochs.
         files: options that are set to a path in the folder of the run, and the name of that file.
     """
 
-    method: str
-    config: str
+    name: str
+    method: Method
     seed: int
     folder: Path
     options: tuple[str, ...] = ()
-    teacher: str | None = None
     epochs: int | None = None
-    files: tuple[tuple[str, str], ...] = (PER_CLASS,)
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def work_dir(self) -> Path:
         """Folder of this run."""
-        return self.folder / self.method / f'seed{self.seed}'
+        return self.folder / self.name / f'seed{self.seed}'
 
     @property
     def checkpoint(self) -> str:
@@ -62,11 +59,18 @@ class Experiment:
         for option, name in self.files:
             options.append(f'{option}={self.work_dir / name}')
         options += self.options
-        if self.teacher:
-            teacher = Experiment(self.teacher, '', self.seed, self.folder)
+        if self.method.teacher:
+            teacher = Experiment(self.method.teacher, self.method, self.seed, self.folder)
             options.append(f'model.teacher.checkpoint={teacher.checkpoint}')
-        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(ROOT / self.config)]
-        return [*tool, '--work-dir', str(self.work_dir), '--cfg-options', *options]
+        return [
+            *self.tool('train.py'), '--work-dir', str(self.work_dir), '--cfg-options', *options
+        ]  # fmt: skip
+
+    def tool(self, name: str) -> list[str]:
+        """The beginning of a command line: Python, a tool, and the config."""
+        tool, config = ROOT / 'tools' / name, ROOT / self.method.config
+        variant = ['--variant', self.method.variant] if self.method.variant else []
+        return [sys.executable, str(tool), str(config), *variant]
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Result:
     """What a run came to.
 
     Args:
-        method: of the experiment.
+        method: name of the method, or ``'<name>/<number>'`` for one of its experts alone.
         seed: of the experiment.
         metrics: of the last evaluation, in percent.
         seconds_per_iteration: median over logged intervals, loading included; the median, because
@@ -109,8 +113,8 @@ def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = Fals
     Raises:
         RuntimeError: if a run fails; its log is named.
     """
-    teachers = {(e.teacher, e.seed) for e in experiments}
-    first = [e for e in experiments if (e.method, e.seed) in teachers]
+    teachers = {(e.method.teacher, e.seed) for e in experiments}
+    first = [e for e in experiments if (e.name, e.seed) in teachers]
     second = [e for e in experiments if e not in first]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     columns = ('{task.description}', BarColumn(), '{task.completed}/{task.total}')
@@ -121,7 +125,7 @@ def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = Fals
     ) as progress:
 
         def run(experiment: Experiment) -> Result:
-            name = f'{experiment.method}, seed {experiment.seed}'
+            name = f'{experiment.name}, seed {experiment.seed}'
             task = progress.add_task(name, total=None)
 
             def show(done: int, total: int) -> None:
@@ -164,11 +168,11 @@ def _run(
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise RuntimeError(
-            f'training {experiment.method} with seed {experiment.seed} failed; see {log}.'
+            f'training {experiment.name} with seed {experiment.seed} failed; see {log}.'
         )
     metrics, times = _read_scalars(experiment.work_dir)
     result = Result(
-        experiment.method,
+        experiment.name,
         experiment.seed,
         metrics,
         round(median(times), 4),

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -15,39 +14,37 @@ from tempfile import TemporaryDirectory
 from mmengine.config import Config
 from rich.progress import track
 
-from lt_mm.benchmark.experiments import ROOT, Experiment, Result
+from lt_mm.benchmark.experiments import Experiment, Result
+from lt_mm.benchmark.methods import Benchmark, Method
 from lt_mm.benchmark.model_costs import ModelCosts, config_costs
 
 _ALONE = re.compile(r'expert(\d+)_')
 
 
 def with_experts(
-    experiments: Sequence[Experiment],
-    results: Sequence[Result],
-    labels: Mapping[str, str],
-    configs: Mapping[str, str],
+    experiments: Sequence[Experiment], results: Sequence[Result], benchmark: Benchmark
 ) -> tuple[list[Result], dict[str, str]]:
     """Results with their costs, and below each method those of its experts alone.
 
     Args:
         experiments: that have run.
         results: what each came to.
-        labels: method to its name in the table.
-        configs: method to the config that says what it costs; others are left out.
+        benchmark: of all of them; those that it does not price are left out.
 
     Returns:
-        Results, and the names in the table: an expert's method is ``'<method>/<number>'``.
+        Results, and their names in a table: an expert's method is ``'<method>/<number>'``.
     """
     rows, names = [], {}
     pairs = zip(experiments, results, strict=True)
-    wanted = [pair for pair in pairs if pair[1].method in configs]
+    wanted = [pair for pair in pairs if pair[1].method in benchmark.priced]
     for experiment, result in track(wanted, 'Experts alone'):
         rows += [result, *(split_experts(result) or evaluate_experts(experiment, result))]
-    for method in configs:
-        names[method] = labels[method]
+    for method in dict.fromkeys(result.method for _, result in wanted):
+        names[method] = benchmark.methods[method].label
         alone = sorted({row.method for row in rows if row.method.startswith(f'{method}/')})
         names |= {name: f'· expert {name.rpartition("/")[2]} alone' for name in alone}
-    return add_costs(rows, configs), names
+    priced = {name: benchmark.methods[other] for name, other in benchmark.priced.items()}
+    return add_costs(rows, priced), names
 
 
 def split_experts(result: Result) -> list[Result]:
@@ -82,8 +79,7 @@ def evaluate_experts(experiment: Experiment, result: Result) -> list[Result]:
     Raises:
         subprocess.CalledProcessError: if an evaluation fails.
     """
-    config = ROOT / experiment.config
-    head = Config.fromfile(config).model.get('decode_head') or {}
+    head = experiment.method.load().model.get('decode_head') or {}
     return [
         replace(result, method=f'{result.method}/{expert}', metrics=metrics)
         for expert in range(len(head.get('experts', ())))
@@ -92,29 +88,28 @@ def evaluate_experts(experiment: Experiment, result: Result) -> list[Result]:
 
 
 def _evaluate(experiment: Experiment, options: Sequence[str]) -> dict[str, float]:
-    tool, config = ROOT / 'tools' / 'test.py', ROOT / experiment.config
     with TemporaryDirectory() as folder:
-        command = [sys.executable, str(tool), str(config), experiment.checkpoint]
-        command += ['--work-dir', folder, '--cfg-options', *experiment.options, *options]
+        command = [*experiment.tool('test.py'), experiment.checkpoint, '--work-dir', folder]
+        command += ['--cfg-options', *experiment.options, *options]
         environment = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         return json.loads(next(Path(folder).glob('*/*.json')).read_text())
 
 
-def add_costs(results: Sequence[Result], configs: Mapping[str, str]) -> list[Result]:
+def add_costs(results: Sequence[Result], priced: Mapping[str, Method]) -> list[Result]:
     """Results with the parameters and FLOPs of inference.
 
     Where images ask for experts one by one, FLOPs are those of the mean number of experts.
 
     Args:
         results: of methods, and of single experts as :func:`split_experts` names them.
-        configs: method to its config file, relative to the repository.
+        priced: name of each method to the one whose config says what it costs.
     """
     return [
         replace(
             result,
-            parameters=_costs(*_part(result, configs)).inference_parameters,
-            mflops=_flops(result, configs) / 1e6,
+            parameters=_costs(*_part(result, priced)).inference_parameters,
+            mflops=_flops(result, priced) / 1e6,
         )
         for result in results
     ]
@@ -139,25 +134,23 @@ def one_expert(config: Config, expert: int = 0) -> Config:
     return config
 
 
-def _part(result: Result, configs: Mapping[str, str]) -> tuple[Path, int | None]:
-    """The config that says what a result cost, and the expert if it is of one alone."""
-    method, _, expert = result.method.partition('/')
-    return ROOT / configs[method], int(expert) if expert else None
+def _part(result: Result, priced: Mapping[str, Method]) -> tuple[Method, int | None]:
+    """The method that says what a result cost, and the expert if it is of one alone."""
+    name, _, expert = result.method.partition('/')
+    return priced[name], int(expert) if expert else None
 
 
 @cache
-def _costs(path: Path, expert: int | None) -> ModelCosts:
-    config = Config.fromfile(path)
+def _costs(method: Method, expert: int | None) -> ModelCosts:
+    config = method.load()
     return config_costs(config if expert is None else one_expert(config, expert))
 
 
-def _flops(result: Result, configs: Mapping[str, str]) -> float:
-    path, expert = _part(result, configs)
-    flops = _costs(path, expert).flops
+def _flops(result: Result, priced: Mapping[str, Method]) -> float:
+    method, expert = _part(result, priced)
+    flops = _costs(method, expert).flops
     asked = result.metrics.get('experts/mean')
     if asked is None:
         return flops
-    first = _costs(path, 0).flops
-    return first + (flops - first) / (Config.fromfile(path).model.head.num_experts - 1) * (
-        asked - 1
-    )
+    first, others = _costs(method, 0).flops, method.load().model.backbone.num_experts - 1
+    return first + (flops - first) / others * (asked - 1)

@@ -31,23 +31,16 @@ def draw_per_class(csv_files: Mapping[str, Path], path: Path) -> Path:
 
 
 def draw_predictions(
-    models: Mapping[str, tuple[Path, str]],
-    path: Path,
-    overrides: Mapping[str, object] | None = None,
-    num_images: int = 4,
+    models: Mapping[str, tuple[Config, str]], path: Path, num_images: int = 4
 ) -> Path:
     """Validation images that show the rarest classes, with ground truth and predictions.
 
     Args:
         models: name in the heading to (config, checkpoint).
         path: of the picture.
-        overrides: dotted key to value, for every config.
         num_images: how many images.
     """
-    configs = {name: Config.fromfile(config) for name, (config, _) in models.items()}
-    for config in configs.values():
-        config.merge_from_dict(overrides or {})
-    first = next(iter(configs.values()))
+    first, _ = next(iter(models.values()))
     init_default_scope(first.default_scope)
     dataset = DATASETS.build(first.val_dataloader.dataset)
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -57,8 +50,8 @@ def draw_predictions(
     chosen = chosen[:: max(1, len(chosen) // (2 * num_images))][:num_images]
     files = [infos[index]['img_path'] for index in chosen]
     predictions = {}
-    for name, (_, checkpoint) in models.items():
-        model = init_model(configs[name], checkpoint, device='cpu')
+    for name, (config, checkpoint) in models.items():
+        model = init_model(config, checkpoint, device='cpu')
         outputs = [inference_model(model, file) for file in files]
         predictions[name] = [output.pred_sem_seg.data[0].numpy() for output in outputs]
     return plot_predictions(

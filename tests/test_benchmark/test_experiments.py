@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from lt_mm.benchmark import experiments
 from lt_mm.benchmark.experiments import Experiment, run_all
-from lt_mm.engine import experiments
+from lt_mm.benchmark.methods import Method
 
 # Writes what a training would leave: a checkpoint, scalars, and a mark for every run.
 FAKE = """
@@ -35,8 +36,9 @@ def fake_train(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, 'ROOT', tmp_path)
 
 
-def make(tmp_path, method, teacher=None, options=(), seed=3):
-    return Experiment(method, f'{method}.py', seed, tmp_path / 'out', tuple(options), teacher)
+def make(tmp_path, name, teacher=None, options=(), seed=3, variant=None):
+    method = Method(name.upper(), f'{name}.py', variant, teacher)
+    return Experiment(name, method, seed, tmp_path / 'out', tuple(options))
 
 
 def test_results_come_in_order_and_students_know_their_teachers(tmp_path):
@@ -65,5 +67,15 @@ def test_a_failed_run_names_its_log(tmp_path):
     assert 'broken' in (tmp_path / 'out' / 'ce' / 'seed3' / 'train.log').read_text()
 
 
-def test_command_starts_this_python(tmp_path):
+def test_command_starts_this_python_and_names_a_variant(tmp_path):
     assert make(tmp_path, 'ce').command()[0] == sys.executable
+    command = make(tmp_path, 'ce', variant='alpha1').command()
+    assert command[1:5] == [
+        str(tmp_path / 'tools' / 'train.py'), str(tmp_path / 'ce.py'), '--variant', 'alpha1',
+    ]  # fmt: skip
+
+
+def test_options_name_files_in_the_folder_of_the_run(tmp_path):
+    method = Method('CE', 'ce.py')
+    run = Experiment('ce', method, 0, tmp_path, files=(('val_evaluator.output_csv', 'a.csv'),))
+    assert f'val_evaluator.output_csv={tmp_path / "ce" / "seed0" / "a.csv"}' in run.command()

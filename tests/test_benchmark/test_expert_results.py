@@ -1,17 +1,12 @@
 """Experts alone beside their ensemble, and what both cost."""
 
-from pathlib import Path
-
 import pytest
-from mmengine.config import Config
 
+from lt_mm.benchmark import expert_results
 from lt_mm.benchmark.experiments import Experiment, Result
 from lt_mm.benchmark.expert_results import add_costs, one_expert, split_experts, with_experts
+from lt_mm.benchmark.methods import DIGIT_SCENES, DIGITS_LT
 from lt_mm.benchmark.model_costs import config_costs
-from lt_mm.engine import expert_results
-
-ROOT = Path(__file__).resolve().parents[2]
-DIGITS = 'configs/digits_lt/{}_resnet8_digits-lt.py'
 
 
 def result(method, **metrics):
@@ -32,11 +27,11 @@ def test_segmentors_are_evaluated_once_for_each_expert(monkeypatch, tmp_path):
     monkeypatch.setattr(
         expert_results, '_evaluate', lambda _, options: asked.append(options) or {'mIoU': 7.0}
     )
-    configs = {name: f'configs/digit_scenes/{name}_fcn_r18_digits.py' for name in ('ce', 'mutual')}
-    experiments = [Experiment(name, path, 0, tmp_path) for name, path in configs.items()]
-    labels = dict(ce='cross-entropy', mutual='mutual learning')
-    results = [result('ce', mIoU=5.0), result('mutual', mIoU=8.0)]
-    rows, names = with_experts(experiments, results, labels, configs)
+    values = {'ce': 5.0, 'focal': 6.0, 'mutual': 8.0}
+    results = [result(name, mIoU=value) for name, value in values.items()]
+    methods = DIGIT_SCENES.methods
+    experiments = [Experiment(name, methods[name], 0, tmp_path) for name in values]
+    rows, names = with_experts(experiments, results, DIGIT_SCENES)
     assert asked == [[f'model.decode_head.predict_with={expert}'] for expert in range(3)]
     assert list(names) == ['ce', 'mutual', 'mutual/0', 'mutual/1', 'mutual/2']
     assert [row.metrics['mIoU'] for row in rows] == [5.0, 8.0, 7.0, 7.0, 7.0]
@@ -49,7 +44,7 @@ def test_segmentors_are_evaluated_once_for_each_expert(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize('method', ['sade', 'ncl'])
 def test_an_expert_costs_what_the_network_of_it_alone_does(method):
-    config = Config.fromfile(ROOT / DIGITS.format(method))
+    config = DIGITS_LT.methods[method].load()
     shared = config.model.backbone.shared_stages >= 0
     alone, joint = config_costs(one_expert(config, 2)), config_costs(config)
     assert config.model.head.num_experts == 3
@@ -57,11 +52,11 @@ def test_an_expert_costs_what_the_network_of_it_alone_does(method):
 
 
 def test_routed_images_cost_the_experts_they_ask():
-    configs = dict(ride=DIGITS.format('ride'))
+    priced = dict(ride=DIGITS_LT.methods['ride'])
     few, all_of_them = (
-        add_costs([result('ride', **{'experts/mean': mean})], configs)[0].mflops
+        add_costs([result('ride', **{'experts/mean': mean})], priced)[0].mflops
         for mean in (1.0, 3.0)
     )
-    config = Config.fromfile(ROOT / configs['ride'])
+    config = priced['ride'].load()
     assert few == pytest.approx(config_costs(one_expert(config)).flops / 1e6)
     assert all_of_them == pytest.approx(config_costs(config).flops / 1e6)

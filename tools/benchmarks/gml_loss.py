@@ -19,8 +19,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_mm.benchmark.environment import describe_environment
-from lt_mm.benchmark.fresh_process import in_fresh_process, peak_memory
+from lt_mm.benchmark.measurement import describe_environment, in_fresh_process, peak_memory
 from lt_mm.functional import class_log_likelihood
 from lt_mm.visualization.growth import plot_growth
 

@@ -26,8 +26,7 @@ from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from lt_mm.benchmark.environment import describe_environment
-from lt_mm.benchmark.fresh_process import in_fresh_process, peak_memory
+from lt_mm.benchmark.measurement import describe_environment, in_fresh_process, peak_memory
 from lt_mm.benchmark.model_costs import config_costs
 from lt_mm.models.layers import ClassQueue
 from lt_mm.structures import ClassCounts

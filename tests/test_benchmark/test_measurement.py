@@ -4,8 +4,7 @@ import json
 
 import torch
 
-from lt_mm.benchmark.environment import describe_environment
-from lt_mm.benchmark.fresh_process import in_fresh_process, peak_memory
+from lt_mm.benchmark.measurement import describe_environment, in_fresh_process, peak_memory
 
 STATE = ['as imported']
 

@@ -8,28 +8,15 @@ from rich.table import Table
 
 from lt_mm.benchmark.experiments import Result
 
-SEGMENTATION = {
-    'mIoU': 'mIoU', 'mAcc': 'mAcc',
-    'head_IoU': 'head IoU', 'body_IoU': 'body IoU', 'tail_IoU': 'tail IoU',
-    'head_Acc': 'head Acc', 'body_Acc': 'body Acc', 'tail_Acc': 'tail Acc',
-}  # fmt: skip
-"""Metrics of :class:`LongTailIoUMetric` and their headings."""
-CLASSIFICATION = {
-    f'accuracy/{name}': heading
-    for name, heading in (('top1', 'all'), ('many', 'many'), ('medium', 'medium'), ('few', 'few'))
-} | {'calibration/ECE': 'ECE'}
-"""Metrics of :class:`LongTailAccuracy` and :class:`CalibrationError`, and their headings."""
-COSTS = dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f'))
-"""Fields of a result that are averaged without a deviation: heading and format."""
 INFERENCE_COSTS = dict(parameters=('parameters', ',.0f'), mflops=('MFLOPs', '.1f'))
-"""The same, for what :func:`lt_mm.benchmark.expert_results.add_costs` adds."""
+"""What :func:`lt_mm.benchmark.expert_results.add_costs` adds, as ``costs`` of a table."""
 
 
 def summary_table(
     results: Sequence[Result],
     labels: Mapping[str, str],
-    metrics: Mapping[str, str] = SEGMENTATION,
-    costs: Mapping[str, tuple[str, str]] = COSTS,
+    metrics: Mapping[str, str],
+    costs: Mapping[str, tuple[str, str]],
 ) -> Table:
     """One row a method: mean, and standard deviation over seeds where there are several.
 
@@ -37,7 +24,7 @@ def summary_table(
         results: of all runs.
         labels: method to its name in the table, in the order of the rows.
         metrics: keys of :attr:`Result.metrics` to their headings.
-        costs: further fields of :class:`Result` to heading and format.
+        costs: fields of :class:`Result`, averaged without a deviation, to heading and format.
     """
     table = Table('method', box=box.MARKDOWN)
     for heading in (*metrics.values(), *(heading for heading, _ in costs.values())):

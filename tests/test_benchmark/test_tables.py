@@ -5,7 +5,10 @@ import math
 from rich.console import Console
 
 from lt_mm.benchmark.experiments import Result
-from lt_mm.visualization.result_table import SEGMENTATION, summary_table
+from lt_mm.benchmark.methods import DIGIT_SCENES
+from lt_mm.benchmark.tables import summary_table
+
+METRICS, COSTS = DIGIT_SCENES.metrics, DIGIT_SCENES.costs
 
 
 def render(table):
@@ -15,13 +18,13 @@ def render(table):
 
 
 def result(method, seed, value, **changes):
-    metrics = {name: value for name in SEGMENTATION}
+    metrics = {name: value for name in METRICS}
     return Result(method, seed, {**metrics, **changes}, 0.1 * (seed + 1), 800.0)
 
 
 def test_mean_and_standard_deviation_over_seeds():
     results = [result('ce', 0, 10.0), result('ce', 1, 20.0), result('ce', 2, 60.0)]
-    text = render(summary_table(results, {'ce': 'cross-entropy'}))
+    text = render(summary_table(results, {'ce': 'cross-entropy'}, METRICS, COSTS))
     deviation = math.sqrt((20**2 + 10**2 + 30**2) / 2)
     assert f'30.0 ± {deviation:.1f}' in text
     assert '| cross-entropy |' in text and ' 0.200 |' in text
@@ -29,7 +32,7 @@ def test_mean_and_standard_deviation_over_seeds():
 
 def test_one_seed_has_no_deviation_and_an_absent_group_says_so():
     results = [result('ce', 0, 10.0, tail_IoU=None)]
-    text = render(summary_table(results, {'ce': 'cross-entropy'}))
+    text = render(summary_table(results, {'ce': 'cross-entropy'}, METRICS, COSTS))
     assert '±' not in text and 'absent' in text
 
 

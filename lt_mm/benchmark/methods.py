@@ -1,0 +1,191 @@
+"""The methods that are compared, for both tasks: the one list of their names, configs, teachers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from lt_mm.engine.launch import select_variant
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Configs and tools lie beside the package in the repository, and in it once it is installed.
+ROOT = _PACKAGE.parent if (_PACKAGE.parent / 'tools/train.py').is_file() else _PACKAGE / '.mim'
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is trained.
+
+    Args:
+        label: name in tables.
+        config: file, relative to the repository.
+        variant: of the config.
+        teacher: short name of the method whose run of the same seed is the teacher.
+    """
+
+    label: str
+    config: str
+    variant: str | None = None
+    teacher: str | None = None
+
+    def load(self) -> Config:
+        """The config, with the settings of the variant."""
+        config = Config.fromfile(ROOT / self.config)
+        select_variant(config, self.variant)
+        return config
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A comparison on one data set.
+
+    Args:
+        methods: short name to method, in the order of the table.
+        metrics: keys of :attr:`Result.metrics` to their headings.
+        costs: fields of :class:`Result` to heading and format, see
+            :func:`~lt_mm.benchmark.tables.summary_table`.
+        priced: methods of the second table, which has costs at inference and experts alone, to the
+            methods whose config says what they cost; mostly themselves.
+        files: options that are set to a path in the folder of a run, and the name of that file.
+        out_dir: default folder of all runs.
+        epochs: whether logs count epochs, not iterations.
+    """
+
+    methods: Mapping[str, Method]
+    metrics: Mapping[str, str]
+    costs: Mapping[str, tuple[str, str]]
+    priced: Mapping[str, str]
+    files: Sequence[tuple[str, str]]
+    out_dir: Path
+    epochs: bool = False
+    labels: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        labels = {name: method.label for name, method in self.methods.items()}
+        object.__setattr__(self, 'labels', labels)
+
+    def with_teachers(self, names: Sequence[str]) -> list[str]:
+        """The methods, and before them the teachers that are not among them."""
+        missing = {self.methods[name].teacher for name in names} - {None, *names}
+        return [*sorted(missing), *names]
+
+
+def _on_scenes(
+    label: str,
+    name: str,
+    variant: str | None = None,
+    teacher: str | None = None,
+    suffix: str = '',
+) -> Method:
+    config = f'configs/digit_scenes/{name}_fcn_r18_digits{suffix}.py'
+    return Method(label, config, variant, teacher)
+
+
+def _on_digits(label: str, name: str, teacher: str | None = None) -> Method:
+    return Method(label, f'configs/digits_lt/{name}_resnet8_digits-lt.py', teacher=teacher)
+
+
+DIGIT_SCENES = Benchmark(
+    methods={
+        'ce': _on_scenes('cross-entropy', 'ce'),
+        'balanced-softmax': _on_scenes('balanced softmax', 'balanced-softmax'),
+        'logit-adjustment': _on_scenes(
+            'logit adjustment, α = 0.2', 'balanced-softmax', 'alpha02'
+        ),
+        'weighted-ce': _on_scenes('class-weighted cross-entropy', 'weighted-ce'),
+        'focal': _on_scenes('focal loss', 'focal'),
+        'seesaw': _on_scenes('Seesaw', 'seesaw'),
+        'las': _on_scenes('label-aware smoothing', 'las'),
+        'ldam': _on_scenes('LDAM', 'ldam'),
+        'repeat-factor': _on_scenes('repeat-factor sampling', 'repeat-factor'),
+        'rare-class': _on_scenes('rare-class sampling', 'rare-class'),
+        'cosine': _on_scenes('cosine, L_cls, α = 0.2', 'cosine'),
+        'cosine-alpha1': _on_scenes('cosine, L_cls, α = 1', 'cosine', 'alpha1'),
+        'gml-no-teacher': _on_scenes('GML without teacher, α = 0.2', 'gml', suffix='_no-teacher'),
+        'gml-no-teacher-alpha1': _on_scenes(
+            'GML without teacher, α = 1', 'gml', 'alpha1', suffix='_no-teacher'
+        ),
+        'gml': _on_scenes('GML, α = 0.2', 'gml', teacher='ce'),
+        'gml-alpha1': _on_scenes('GML, α = 1', 'gml', 'alpha1', teacher='ce'),
+        'gml-trainable-temperature': _on_scenes(
+            'GML, α = 1, τ_g learnt', 'gml', None, 'ce', '_trainable-temperature'
+        ),
+        'post-compensation': _on_scenes('post-compensated softmax', 'post-compensation'),
+        'wide': _on_scenes('post-compensated, one wide head', 'wide'),
+        'mutual': _on_scenes('mutual learning, 3 heads', 'mutual'),
+        'sade': _on_scenes('SADE, 3 heads', 'sade'),
+    },
+    metrics={
+        'mIoU': 'mIoU', 'mAcc': 'mAcc',
+        'head_IoU': 'head IoU', 'body_IoU': 'body IoU', 'tail_IoU': 'tail IoU',
+        'head_Acc': 'head Acc', 'body_Acc': 'body Acc', 'tail_Acc': 'tail Acc',
+    },
+    costs=dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f')),
+    priced={name: name for name in ('ce', 'post-compensation', 'wide', 'mutual', 'sade')},
+    files=[('val_evaluator.output_csv', 'per_class.csv')],
+    out_dir=Path('work_dirs/demo'),
+)  # fmt: skip
+"""Segmentation of the digit scenes, of their validation split."""
+
+DIGITS_LT = Benchmark(
+    methods={
+        'ce': _on_digits('cross-entropy', 'ce'),
+        'cosine': _on_digits('cosine, L_cls', 'cosine'),
+        'balanced-softmax': _on_digits('balanced softmax', 'balanced-softmax'),
+        'supcon': _on_digits('SupCon + cross-entropy', 'supcon'),
+        'bcl': _on_digits('BCL', 'bcl'),
+        'paco': _on_digits('PaCo', 'paco'),
+        'kd': _on_digits('KD', 'kd', 'ce'),
+        'crd': _on_digits('CRD', 'crd', 'ce'),
+        'gml-no-teacher': _on_digits('GML without teacher', 'gml-no-teacher'),
+        'gml': _on_digits('GML', 'gml', 'balanced-softmax'),
+        'gml-kd': _on_digits('GML and KD', 'gml-kd', 'balanced-softmax'),
+        'focal': _on_digits('focal loss', 'focal'),
+        'class-balanced-ce': _on_digits('cross-entropy, effective numbers', 'class-balanced-ce'),
+        'seesaw': _on_digits('Seesaw', 'seesaw'),
+        'lade': _on_digits('LADE', 'lade'),
+        'ldam-drw': _on_digits('LDAM-DRW', 'ldam-drw'),
+        'las': _on_digits('label-aware smoothing', 'las'),
+        'square-root-sampler': _on_digits('square-root sampling', 'square-root-sampler'),
+        'class-balanced-sampler': _on_digits('class-balanced sampling', 'class-balanced-sampler'),
+        'mixup': _on_digits('mixup', 'mixup'),
+        'crt': _on_digits('cRT', 'crt'),
+        'lws': _on_digits('LWS', 'lws'),
+        'disalign': _on_digits('DisAlign', 'disalign'),
+        'mislas': _on_digits('MiSLAS', 'mislas'),
+        'post-compensation': _on_digits('post-compensated softmax', 'post-compensation'),
+        'tau-norm': _on_digits('τ-normalised', 'tau-norm'),
+        'ncm': _on_digits('nearest class mean', 'ncm'),
+        'wide': _on_digits('post-compensated, one wide network', 'wide'),
+        'experts': _on_digits('3 experts without exchange', 'experts'),
+        'mutual': _on_digits('mutual learning', 'mutual'),
+        'ride': _on_digits('RIDE', 'ride'),
+        'ride-six': _on_digits('RIDE of 6 experts', 'ride-six'),
+        'ride-kd': _on_digits('RIDE, distilled from 6 experts', 'ride-kd', 'ride-six'),
+        'ride-routed': _on_digits('RIDE with routing', 'ride-routed'),
+        'sade': _on_digits('SADE', 'sade'),
+        'ncl': _on_digits('NCL', 'ncl'),
+        'reslt': _on_digits('ResLT', 'reslt'),
+    },
+    metrics={
+        'accuracy/top1': 'all', 'accuracy/many': 'many', 'accuracy/medium': 'medium',
+        'accuracy/few': 'few', 'calibration/ECE': 'ECE',
+    },
+    costs=dict(seconds=('seconds', '.0f')),
+    # Routers cost next to nothing, and how many experts they ask is measured.
+    priced={
+        name: name
+        for name in (
+            'ce', 'post-compensation', 'wide', 'experts', 'mutual', 'ride', 'ride-six', 'ride-kd',
+            'ride-routed', 'sade', 'ncl', 'reslt',
+        )
+    } | {'ride-routed': 'ride'},
+    files=[
+        ('val_evaluator.0.output_csv', 'per_class.csv'),
+        ('val_evaluator.1.output_json', 'calibration.json'),
+    ],
+    out_dir=Path('work_dirs/digits'),
+    epochs=True,
+)  # fmt: skip
+"""Classification of DigitsLT."""
