@@ -8,8 +8,7 @@ long_tail_evaluator = dict(
     type='lt_mm.LongTailIoUMetric',
     iou_metrics=['mIoU'],
     class_counts='ade20k_pixels',
-    group_by='index',
-    group_sizes=(20, 55, 75),
+    groups=dict(sizes=(20, 55, 75), by='index'),
 )
 gml_settings = dict(size=8192, min_size=27, temperature=0.07, widths=(512, 256))
 auxiliary_cosine = dict(

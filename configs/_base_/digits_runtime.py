@@ -2,8 +2,8 @@
 _base_ = 'default_runtime_cls.py'
 groups = dict(many_above=40, few_below=10)
 val_evaluator = [
-    dict(type='lt_mm.LongTailAccuracy', **groups),
-    dict(type='lt_mm.CalibrationError', **groups),
+    dict(type='lt_mm.LongTailAccuracy', groups=groups),
+    dict(type='lt_mm.CalibrationError', groups=groups),
 ]
 test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(interval=10))

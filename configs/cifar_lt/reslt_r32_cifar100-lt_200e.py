@@ -14,7 +14,7 @@ model = dict(
         in_channels=64,
         beta=0.995,
         branch='norm',
-        group_sizes=(35, 35, 30),
+        groups=dict(sizes=(35, 35, 30)),
     ),
 )
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.crop))

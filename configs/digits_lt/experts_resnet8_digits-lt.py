@@ -20,7 +20,7 @@ model = dict(
     ),
 )
 val_evaluator = [
-    dict(type='lt_mm.ExpertAccuracy', **_base_.groups),
-    dict(type='lt_mm.CalibrationError', **_base_.groups),
+    dict(type='lt_mm.ExpertAccuracy', groups=_base_.groups),
+    dict(type='lt_mm.CalibrationError', groups=_base_.groups),
 ]
 test_evaluator = val_evaluator

@@ -3,5 +3,5 @@
 _base_ = 'ce_resnet8_digits-lt.py'
 model = dict(
     neck=None,
-    head=dict(type='lt_mm.ResLTClsHead', beta=0.995, group_sizes=(3, 3, 4)),
+    head=dict(type='lt_mm.ResLTClsHead', beta=0.995, groups=dict(sizes=(3, 3, 4))),
 )

@@ -18,8 +18,8 @@ param_scheduler = [dict(type='CosineAnnealingLR', end=20, convert_to_iter_based=
 train_cfg = dict(max_epochs=20, val_interval=20)
 custom_hooks = [dict(type='lt_mm.ClassCountsHook'), dict(type='lt_mm.RandomStateHook')]
 val_evaluator = [
-    dict(type='lt_mm.LongTailAccuracy', **_base_.groups),
-    dict(type='lt_mm.CalibrationError', **_base_.groups),
+    dict(type='lt_mm.LongTailAccuracy', groups=_base_.groups),
+    dict(type='lt_mm.CalibrationError', groups=_base_.groups),
     dict(type='lt_mm.ExpertUsage'),
 ]
 test_evaluator = val_evaluator

@@ -12,7 +12,7 @@ model = dict(
         in_channels=2048,
         beta=0.99,
         branch='linear',
-        group_sizes=(175, 605, 220),
+        groups=dict(sizes=(175, 605, 220)),
     )
 )
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.jitter))

@@ -3,7 +3,7 @@
 from lt_mm.evaluation.calibration_error import CalibrationError
 from lt_mm.evaluation.expert_accuracy import ExpertAccuracy
 from lt_mm.evaluation.expert_usage import ExpertUsage
-from lt_mm.evaluation.long_tail_accuracy import LongTailAccuracy, shot_groups
+from lt_mm.evaluation.long_tail_accuracy import LongTailAccuracy
 from lt_mm.evaluation.long_tail_iou import LongTailIoUMetric
 from lt_mm.evaluation.per_class import group_means
 
@@ -14,5 +14,4 @@ __all__ = [
     'LongTailAccuracy',
     'LongTailIoUMetric',
     'group_means',
-    'shot_groups',
 ]

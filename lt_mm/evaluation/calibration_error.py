@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from lt_mm.evaluation.long_tail_accuracy import shot_groups
-from lt_mm.evaluation.per_class import log, training_counts
+from lt_mm.evaluation.per_class import TrainingClasses, log
 from lt_mm.evaluation.sample_scores import (
     ACTIVATIONS,
     of_classifier,
@@ -27,7 +26,7 @@ from lt_mm.functional.calibration import (
     maximum_calibration_error,
 )
 from lt_mm.registry import METRICS
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
 
 # Numbers looked at together, 32 MiB in float64: an image of many classes would fill the memory.
 AT_ONCE = 2**22
@@ -44,8 +43,9 @@ class CalibrationError(BaseMetric):
     - calibration/NLL: mean of -log of the label's probability, in nats.
     - calibration/Brier: mean squared distance to the one-hot label, from 0 to 2.
     - calibration/many_ECE, medium_ECE and few_ECE for images, head_ECE, body_ECE and tail_ECE for
-      pixels: ECE of the elements whose label is in the group, in percent, where the training counts
-      are known. Groups are those of `LongTailAccuracy` and of `LongTailIoUMetric`.
+      pixels, or those of other groups: ECE of the elements whose label is in the group, in percent,
+      where the training counts are known. The groups are by default those of `LongTailAccuracy` and
+      of `LongTailIoUMetric`.
 
     Lower is better: ``CheckpointHook(save_best='calibration/ECE', rule='less')``.
 
@@ -68,19 +68,18 @@ class CalibrationError(BaseMetric):
         class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): Training counts: a
             packaged name, a path or C numbers. Defaults to None, ``dataset_meta['class_counts']``,
             where `ClassCountsHook` puts them.
-        many_above (int): Training images that a many-shot class has more than. Defaults to 100.
-        few_below (int): Training images that a few-shot class has less than. Defaults to 20.
-        group_sizes (Sequence[int], optional): Numbers of head, body and tail classes. Defaults to
-            None, the proportions of `ClassCounts.groups`.
-        group_by (str): 'counts' or 'index', as for `ClassCounts.groups`. Defaults to 'counts'.
+        groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
+            `ClassGroups.of`. Defaults to None, what is usual for images or for pixels.
         output_json (str | PathLike, optional): Where to write the figures and the bins, from which
             ``tools/analysis_tools/reliability_diagram.py`` draws. Written anew by every evaluation,
             by rank 0. Defaults to None, nothing is written.
         **kwargs: Arguments of `mmengine.evaluator.BaseMetric`: prefix, collect_device, collect_dir.
 
     Raises:
+        TypeError: If an argument has a successor.
         ValueError: If an argument is not one of the above; at evaluation, if a sample lacks scores
-            or a label, or these are no probabilities or no classes.
+            or a label, these are no probabilities or no classes, or counts or groups do not fit the
+            number of classes.
     """
 
     default_prefix = 'calibration'
@@ -92,13 +91,15 @@ class CalibrationError(BaseMetric):
         activation: str | None = None,
         ignore_index: int = 255,
         class_counts: str | os.PathLike | Sequence[int] | ClassCounts | None = None,
-        many_above: int = 100,
-        few_below: int = 20,
-        group_sizes: Sequence[int] | None = None,
-        group_by: str = 'counts',
+        groups: ClassGroups | Mapping[str, Any] | None = None,
         output_json: str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> None:
+        # What is evaluated tells the unit, and so which of the two the metric is to go by.
+        self.classes = {
+            unit: TrainingClasses('CalibrationError', unit, groups, class_counts, kwargs)
+            for unit in ('images', 'pixels')
+        }
         super().__init__(**kwargs)
         if num_bins < 1:
             raise ValueError(f'num_bins of CalibrationError is {num_bins}: give at least 1.')
@@ -107,16 +108,9 @@ class CalibrationError(BaseMetric):
                 f'activation of CalibrationError is {activation!r}: choose from '
                 f'{", ".join(ACTIVATIONS)}.'
             )
-        if group_by not in ('counts', 'index'):
-            raise ValueError(f"group_by is {group_by!r}: give 'counts' or 'index'.")
         self.num_bins = num_bins
         self.activation = activation
         self.ignore_index = ignore_index
-        self.class_counts = class_counts
-        self.thresholds = dict(many_above=many_above, few_below=few_below)
-        shot_groups(torch.ones(1), **self.thresholds)
-        self.group_sizes = group_sizes
-        self.group_by = group_by
         self.output_json = output_json
         self._unit = 'images'
         self._forget()
@@ -220,19 +214,12 @@ class CalibrationError(BaseMetric):
         return sums.cpu()
 
     def _groups(self, outputs: int, unit: str) -> dict[str, Tensor]:
-        given = None if self.class_counts is None else ClassCounts.of(self.class_counts, unit)
         # A model may have outputs for classes that the data set lacks.
         names = (self.dataset_meta or {}).get('classes')
         labelled = outputs if names is None else len(names)
-        counts = training_counts(given, self.dataset_meta, labelled, unit, 'CalibrationError')
-        if counts is None and unit == 'pixels' and self.group_by == 'index':
-            # Groups by index do not look at the counts: any serve.
-            counts = ClassCounts([1] * labelled)
-        if counts is None:
-            return {}
-        if unit == 'images':
-            return shot_groups(counts.counts, **self.thresholds)
-        return counts.groups(self.group_sizes, self.group_by)
+        classes = self.classes[unit]
+        counts = classes.counts(self.dataset_meta, labelled)
+        return classes.split(counts, labelled, warn=False)
 
     def _write(self, metrics: dict, bins: Sequence[Tensor], unit: str, left_out: int) -> None:
         counts, confidences, hits = (column.tolist() for column in bins)

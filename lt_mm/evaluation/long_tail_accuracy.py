@@ -1,27 +1,25 @@
 """Accuracy of a classifier over many-, medium- and few-shot classes."""
 
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import harmonic_mean
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
-from torch import Tensor
 
 from lt_mm.evaluation.per_class import (
+    TrainingClasses,
     class_rows,
     group_means,
     log,
     log_left_out,
     table_text,
-    training_counts,
     write_csv,
 )
 from lt_mm.registry import METRICS
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
 
 COLUMNS = ('class', 'group', 'count', 'acc', 'label_images', 'pred_images')
 TOP_K = 5
@@ -41,35 +39,6 @@ class AccuracyFigures(NamedTuple):
     """Groups without a class to average."""
 
 
-def shot_groups(counts: Tensor, many_above: int = 100, few_below: int = 20) -> dict[str, Tensor]:
-    """Split classes into many, medium and few shot by their training counts.
-
-    Source: the public code of OLTR (Liu et al., CVPR 2019) and of Decoupling (Kang et al.,
-    ICLR 2020): many have over 100 images, few under 20, medium 20 to 100.
-
-    Args:
-        counts (Tensor): Training images of each class, shape (C,).
-        many_above (int): Classes with more images than this are many-shot. Defaults to 100.
-        few_below (int): Classes with fewer images than this are few-shot, those without any among
-            them. Defaults to 20.
-
-    Returns:
-        dict[str, Tensor]: Class indices of 'many', 'medium' and 'few', int64, rising; a group may
-        be empty.
-
-    Raises:
-        ValueError: If a class could be both many- and few-shot.
-    """
-    if few_below > many_above + 1:
-        raise ValueError(
-            f'few_below is {few_below} and many_above {many_above}, so that a class could be in '
-            'both groups: give few_below of at most many_above + 1'
-        )
-    many, few = counts > many_above, counts < few_below
-    masks = dict(many=many, medium=~many & ~few, few=few)
-    return {group: mask.nonzero().flatten() for group, mask in masks.items()}
-
-
 @METRICS.register_module()
 class LongTailAccuracy(BaseMetric):
     """Top-1 and top-5 accuracy, many, medium and few shot, and what the mean hides, in percent.
@@ -77,9 +46,9 @@ class LongTailAccuracy(BaseMetric):
     Takes the place of mmpretrain's ``Accuracy`` and keeps its prefix and its names, so the keys are
 
     - accuracy/top1, accuracy/top5: over all images, as ``Accuracy(topk=(1, 5), thrs=None)``.
-    - accuracy/many, accuracy/medium, accuracy/few: mean over the classes of `shot_groups`, which
-      go by the training counts and never by the class index, of each class's accuracy. On a
-      balanced test set this equals the accuracy over the images of these classes.
+    - accuracy/many, accuracy/medium, accuracy/few, or those of other groups: mean over the classes
+      of a group of each class's accuracy. On a balanced test set this equals the accuracy over the
+      images of these classes.
     - accuracy/macro: mean of the accuracies of all classes.
     - accuracy/harmonic: their harmonic mean, 0 if a class is never recognised.
     - accuracy/worst: the lowest of them.
@@ -93,8 +62,9 @@ class LongTailAccuracy(BaseMetric):
     and the groups, where nobody knows the training counts. Scores that are NaN predict no class.
 
     Args:
-        many_above (int): Training images that a many-shot class has more than. Defaults to 100.
-        few_below (int): Training images that a few-shot class has less than. Defaults to 20.
+        groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
+            `ClassGroups.of`. Defaults to None, ``dict(many_above=100, few_below=20)``: classes of
+            more than 100 training images, of 20 to 100, and of less.
         class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): Training counts: a
             packaged name, a path or C numbers. Defaults to None, ``dataset_meta['class_counts']``,
             where `ClassCountsHook` puts them.
@@ -106,8 +76,9 @@ class LongTailAccuracy(BaseMetric):
         **kwargs: Arguments of `mmengine.evaluator.BaseMetric`: prefix, collect_device, collect_dir.
 
     Raises:
-        ValueError: If a class could be both many- and few-shot; at evaluation, if the counts do not
-            fit the number of classes or an image has not exactly one label that is a class.
+        TypeError: If an argument has a successor.
+        ValueError: If the groups are not valid; at evaluation, if they or the counts do not fit the
+            number of classes or an image has not exactly one label that is a class.
     """
 
     default_prefix = 'accuracy'
@@ -115,20 +86,16 @@ class LongTailAccuracy(BaseMetric):
     def __init__(
         self,
         *,
-        many_above: int = 100,
-        few_below: int = 20,
+        groups: ClassGroups | Mapping[str, Any] | None = None,
         class_counts: str | os.PathLike | Sequence[int] | ClassCounts | None = None,
         output_csv: str | os.PathLike | None = None,
         show_table: bool = False,
         **kwargs: Any,
     ) -> None:
+        self.classes = TrainingClasses(type(self).__name__, 'images', groups, class_counts, kwargs)
         super().__init__(**kwargs)
-        self.thresholds = dict(many_above=many_above, few_below=few_below)
-        shot_groups(torch.ones(1), **self.thresholds)
-        self.class_counts = None if class_counts is None else ClassCounts.of(class_counts, 'images')
         self.output_csv = output_csv
         self.show_table = show_table
-        self._warned = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep three numbers of every image: its label, its prediction, whether it is in the top 5.
@@ -228,7 +195,7 @@ class LongTailAccuracy(BaseMetric):
         metrics = dict(top1=100 * float(right.mean()))
         if hits[0] is not None:
             metrics['top5'] = 100 * float(hits.astype(bool).mean())
-        groups = self._groups(counts)
+        groups = self.classes.split(counts, size)
         means = group_means(accuracies, groups)
         evaluated = accuracies[images > 0]
         metrics.update(
@@ -249,25 +216,7 @@ class LongTailAccuracy(BaseMetric):
 
     def _classes(self, seen: int) -> tuple[Sequence[str], ClassCounts | None]:
         names = (self.dataset_meta or {}).get('classes')
-        counts = training_counts(
-            self.class_counts,
-            self.dataset_meta,
-            None if names is None else len(names),
-            'images',
-            'LongTailAccuracy',
-        )
+        counts = self.classes.counts(self.dataset_meta, None if names is None else len(names))
         if names is None and counts is not None:
             names = counts.class_names or range(counts.num_classes)
         return [str(name) for name in (range(seen) if names is None else names)], counts
-
-    def _groups(self, counts: ClassCounts | None) -> dict[str, Tensor]:
-        if counts is not None:
-            return shot_groups(counts.counts, **self.thresholds)
-        if not self._warned:
-            self._warned = True
-            log(
-                'LongTailAccuracy knows no class counts and leaves many, medium and few out: give '
-                'it class_counts, or add the hook lt_mm.ClassCountsHook.',
-                logging.WARNING,
-            )
-        return {}

@@ -1,9 +1,8 @@
 """mmseg's IoU metric, with the means over head, body and tail classes beside it."""
 
 import inspect
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,15 +10,14 @@ from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
 from lt_mm.evaluation.per_class import (
+    TrainingClasses,
     class_rows,
     group_means,
-    log,
     log_left_out,
-    training_counts,
     write_csv,
 )
 from lt_mm.registry import METRICS
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
 
 COLUMNS = ('class', 'group', 'count', 'iou', 'acc', 'label_pixels', 'pred_pixels')
 
@@ -29,7 +27,8 @@ class LongTailIoUMetric(IoUMetric):
     """IoU and accuracy of all classes and of the head, body and tail classes, in percent.
 
     The numbers of `mmseg.evaluation.IoUMetric` stay as they are (mIoU, mAcc, aAcc). Beside them
-    stand head_IoU, head_Acc, body_IoU, body_Acc, tail_IoU and tail_Acc. Areas behind the group
+    stand head_IoU, head_Acc, body_IoU, body_Acc, tail_IoU and tail_Acc, or those of other groups.
+    Areas behind the group
     numbers are summed in float64, as float32 sums are inexact above 2**24 pixels.
 
     Classes without a labelled pixel are named in the log, thirty at most. Such a class has no
@@ -41,13 +40,13 @@ class LongTailIoUMetric(IoUMetric):
     ``rule='greater'``, as mmengine cannot tell from the name that more is better.
 
     Args:
-        group_sizes (Sequence[int], optional): Numbers of head, body and tail classes, summing to
-            C. Defaults to None, the proportions of ADE20K's 20, 55 and 75 of 150.
-        group_by (str): 'counts' ranks the classes by falling training count; 'index' takes them in
-            class order, the published convention for ADE20K. Defaults to 'counts'.
+        groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
+            `ClassGroups.of`: ``dict(sizes=(20, 55, 75), by='index')`` is what is published for
+            ADE20K. Defaults to None: head, body and tail by falling training count, in the
+            proportions of ADE20K.
         class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): Training counts: a
             packaged name, a path or C numbers. Defaults to None, ``dataset_meta['class_counts']``,
-            where `ClassCountsHook` puts them. With ``group_by='index'`` none are needed.
+            where `ClassCountsHook` puts them. Groups by index and by lists need none.
         output_csv (str | PathLike, optional): Where to write a row per class: class, group, count,
             iou and acc in percent, label_pixels and pred_pixels (of the labelled pixels); unknown
             figures are empty. Written anew by every evaluation, by rank 0. Defaults to None,
@@ -56,34 +55,29 @@ class LongTailIoUMetric(IoUMetric):
 
     Raises:
         TypeError: If an argument is not one of `mmseg.evaluation.IoUMetric` either.
-        ValueError: If ``group_by`` is unknown; at evaluation, if the counts or the group sizes do
-            not fit the number of classes.
+        ValueError: If the groups are not valid; at evaluation, if the counts or the groups do not
+            fit the number of classes.
     """
 
     def __init__(
         self,
         *,
-        group_sizes: Sequence[int] | None = None,
-        group_by: str = 'counts',
+        groups: ClassGroups | Mapping[str, Any] | None = None,
         class_counts: str | os.PathLike | Sequence[int] | ClassCounts | None = None,
         output_csv: str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> None:
+        name = 'LongTailIoUMetric'
+        self.classes = TrainingClasses(name, 'pixels', groups, class_counts, kwargs)
         # mmseg's metric drops arguments it does not know: a misspelt one would go unnoticed.
         unknown = kwargs.keys() - inspect.signature(IoUMetric).parameters.keys()
         if unknown:
             raise TypeError(
-                f'LongTailIoUMetric does not know {", ".join(sorted(unknown))}: '
+                f'{name} does not know {", ".join(sorted(unknown))}: '
                 'give its own arguments or those of mmseg.IoUMetric.'
             )
-        if group_by not in ('counts', 'index'):
-            raise ValueError(f"group_by is {group_by!r}: give 'counts' or 'index'.")
         super().__init__(**kwargs)
-        self.group_sizes = group_sizes
-        self.group_by = group_by
-        self.class_counts = None if class_counts is None else ClassCounts.of(class_counts, 'pixels')
         self.output_csv = output_csv
-        self._warned = False
 
     def compute_metrics(self, results: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> dict:
         """Compute the numbers of mmseg and those of the groups.
@@ -107,10 +101,8 @@ class LongTailIoUMetric(IoUMetric):
         names = self.dataset_meta['classes']
         absent = [name for name, pixels in zip(names, label, strict=True) if pixels == 0]
 
-        counts = training_counts(
-            self.class_counts, self.dataset_meta, len(names), 'pixels', 'LongTailIoUMetric'
-        )
-        groups = self._groups(counts, len(names))
+        counts = self.classes.counts(self.dataset_meta, len(names))
+        groups = self.classes.split(counts, len(names))
         means = {what: group_means(values, groups) for what, values in percent.items()}
         wanted = [(group, what) for group in groups for what in percent]
         missing = [f'{group}_{what}' for group, what in wanted if group not in means[what]]
@@ -122,18 +114,3 @@ class LongTailIoUMetric(IoUMetric):
             rows = class_rows(names, groups, counts, list(percent.values()), (label, pred))
             write_csv(self.output_csv, COLUMNS, rows)
         return metrics
-
-    def _groups(self, counts: ClassCounts | None, num_classes: int) -> dict[str, Tensor]:
-        if self.group_by == 'index':
-            # Groups by index do not look at the counts: any serve.
-            counts = ClassCounts([1] * num_classes)
-        if counts is not None:
-            return counts.groups(self.group_sizes, self.group_by)
-        if not self._warned:
-            self._warned = True
-            log(
-                'LongTailIoUMetric knows no class counts and leaves head, body and tail out: give '
-                "it class_counts, add the hook lt_mm.ClassCountsHook, or set group_by='index'.",
-                logging.WARNING,
-            )
-        return {}

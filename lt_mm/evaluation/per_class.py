@@ -1,4 +1,4 @@
-"""What the long-tail metrics of all tasks share: counts, group means and a row per class."""
+"""What the long-tail metrics of all tasks share: counts and groups, means, a row per class."""
 
 import csv
 import logging
@@ -15,10 +15,98 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
+from lt_mm.structures.class_groups import refuse_old_arguments
 
 MAX_NAMED = 30
 WIDTH = 200
+
+
+class TrainingClasses:
+    """The counts and the groups that a metric is given, or finds in what it is told of the data.
+
+    Args:
+        owner (str): What errors call the metric.
+        unit (str): Unit of bare numbers, 'pixels' or 'images', which also decides the usual groups.
+        groups (ClassGroups | Mapping[str, Any], optional): The metric's own argument.
+        class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): The metric's own
+            argument; it wins over what the data tell.
+        arguments (Mapping[str, Any]): Further arguments of the metric, among which old ones are
+            refused.
+
+    Raises:
+        TypeError: If one of the further arguments has a successor.
+        ValueError: If the groups or the counts are not valid.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        unit: str,
+        groups: ClassGroups | Mapping[str, Any] | None = None,
+        class_counts: str | os.PathLike | Sequence[int] | ClassCounts | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        refuse_old_arguments(owner, arguments or {})
+        self.owner = owner
+        self.unit = unit
+        self.groups = ClassGroups.of(groups, unit)
+        self.class_counts = None if class_counts is None else ClassCounts.of(class_counts, unit)
+        self._warned = False
+
+    def counts(
+        self, dataset_meta: Mapping[str, Any] | None, num_classes: int | None
+    ) -> ClassCounts | None:
+        """Find the class counts of the training set.
+
+        Args:
+            dataset_meta (Mapping[str, Any], optional): The metric's ``dataset_meta``, whose
+                'class_counts' come second; `ClassCountsHook` puts them there.
+            num_classes (int, optional): Number of classes of the evaluated data set; None if it is
+                unknown, then any counts will do.
+
+        Returns:
+            ClassCounts | None: Counts of that many classes; None where nobody gave any.
+
+        Raises:
+            ValueError: If the counts are of another number of classes.
+        """
+        counts = self.class_counts
+        if counts is None and (dataset_meta or {}).get('class_counts') is not None:
+            counts = ClassCounts.of(dataset_meta['class_counts'], self.unit)
+        if counts is not None and num_classes is not None:
+            counts.validate(num_classes, f'the data set evaluated by {self.owner}')
+        return counts
+
+    def split(
+        self, counts: ClassCounts | None, num_classes: int, warn: bool = True
+    ) -> dict[str, Tensor]:
+        """Put the classes into groups.
+
+        Args:
+            counts (ClassCounts, optional): What :meth:`counts` returned.
+            num_classes (int): Number of classes of the evaluated data set.
+            warn (bool): Whether to say, once, if there are no groups. Defaults to True.
+
+        Returns:
+            dict[str, Tensor]: Name of each group to the indices of its classes. Empty where the
+            groups follow from counts and nobody gave any.
+
+        Raises:
+            ValueError: If the groups do not fit the number of classes.
+        """
+        if counts is not None or not self.groups.needs_counts:
+            return self.groups.split(counts, num_classes)
+        if warn and not self._warned:
+            self._warned = True
+            *others, last = self.groups.names
+            names = f'{", ".join(others)} and {last}' if others else last
+            log(
+                f'{self.owner} knows no class counts and leaves {names} out: give it class_counts, '
+                'or add the hook lt_mm.ClassCountsHook.',
+                logging.WARNING,
+            )
+        return {}
 
 
 def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, float]:
@@ -27,7 +115,7 @@ def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, f
     Args:
         values (np.ndarray): A number per class, (C,); NaN where a class was not evaluated.
         groups (Mapping[str, Tensor]): Group name to the int64 indices of its classes, such as
-            `ClassCounts.groups` returns.
+            `ClassGroups.split` returns.
 
     Returns:
         dict[str, float]: Group name to the mean over its classes that have a number. A group
@@ -40,38 +128,6 @@ def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, f
         if evaluated.size:
             means[name] = float(evaluated.mean())
     return means
-
-
-def training_counts(
-    given: ClassCounts | None,
-    dataset_meta: Mapping[str, Any] | None,
-    num_classes: int | None,
-    unit: str,
-    owner: str,
-) -> ClassCounts | None:
-    """Find the class counts of the training set that a metric shall use.
-
-    Args:
-        given (ClassCounts, optional): The metric's own argument, which wins.
-        dataset_meta (Mapping[str, Any], optional): The metric's ``dataset_meta``, whose
-            'class_counts' come second; `ClassCountsHook` puts them there.
-        num_classes (int, optional): Number of classes of the evaluated data set; None if it is
-            unknown, then any counts will do.
-        unit (str): Unit of bare numbers: 'pixels' or 'images'.
-        owner (str): What an error calls the metric.
-
-    Returns:
-        ClassCounts | None: Counts of that many classes; None where nobody gave any.
-
-    Raises:
-        ValueError: If the counts are of another number of classes.
-    """
-    counts = given
-    if counts is None and (dataset_meta or {}).get('class_counts') is not None:
-        counts = ClassCounts.of(dataset_meta['class_counts'], unit)
-    if counts is not None and num_classes is not None:
-        counts.validate(num_classes, f'the data set evaluated by {owner}')
-    return counts
 
 
 def log(message: str, level: int = logging.INFO) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor
 from lt_mm.functional.priors import check_counts, log_prior
 
 UNITS = ('pixels', 'images', 'instances')
-GROUPS = ('head', 'body', 'tail')
 _PACKAGED = Path(str(files('lt_mm') / 'class_counts'))
 
 
@@ -137,46 +136,6 @@ class ClassCounts:
                 'more, not all zero'
             )
         return prior / prior.sum()
-
-    def groups(self, sizes: Sequence[int] | None = None, by: str = 'counts') -> dict[str, Tensor]:
-        """Split the classes into head, body and tail.
-
-        Without sizes, the split keeps the proportions published for ADE20K (20, 55 and 75 of 150
-        classes) at any C: the head has ``max(1, round(C * 20 / 150))`` classes, the body
-        ``round(C * 55 / 150)`` of the others, the tail the rest.
-
-        Args:
-            sizes (Sequence[int], optional): Number of classes in head, body and tail, summing to
-                C; a group may be empty. Defaults to None, the proportions above.
-            by (str): 'counts' ranks the classes by falling count, of equal counts the lower class
-                index first; 'index' takes them in class order, as is published for ADE20K (0-19,
-                20-74, 75-149). Defaults to 'counts'.
-
-        Returns:
-            dict[str, Tensor]: Class indices of 'head', 'body' and 'tail', int64, in the order they
-            were ranked.
-
-        Raises:
-            ValueError: If the sizes are not three, are negative or do not sum to C, or if ``by`` is
-                unknown.
-        """
-        total = self.num_classes
-        if sizes is None:
-            head = max(1, round(total * 20 / 150))
-            body = min(round(total * 55 / 150), total - head)
-            sizes = (head, body, total - head - body)
-        if len(sizes) != len(GROUPS) or min(sizes) < 0 or sum(sizes) != total:
-            raise ValueError(
-                f'group sizes {tuple(sizes)} do not split {total} classes: give three sizes, for '
-                f'head, body and tail, of 0 or more that sum to {total}'
-            )
-        if by == 'counts':
-            order = self.counts.sort(descending=True, stable=True).indices
-        elif by == 'index':
-            order = torch.arange(total)
-        else:
-            raise ValueError(f"classes cannot be grouped by {by!r}: use 'counts' or 'index'")
-        return dict(zip(GROUPS, order.split(list(sizes)), strict=True))
 
     def validate(self, num_classes: int, owner: str = 'the module') -> None:
         """Check that the counts are for as many classes as whoever uses them has.

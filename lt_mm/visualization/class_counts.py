@@ -1,35 +1,39 @@
 """Bar charts of class counts: how long the tail is, and which classes are in it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
 
-COLORS = {'head': '#1b6ca8', 'body': '#e0a030', 'tail': '#c0392b'}
+COLORS = ('#1b6ca8', '#e0a030', '#c0392b', '#009E73', '#CC79A7', '#56B4E9')
+"""Of the first group, the second and so on."""
+NO_GROUP = '0.6'
 _MOST_NAMES = 200
 
 
 def draw_class_counts(
     class_counts: ClassCounts | Sequence[ClassCounts],
     path: str | os.PathLike | None = None,
-    sizes: Sequence[int] | None = None,
+    groups: ClassGroups | Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw classes by falling count on a log axis, coloured by head, body and tail.
+    """Draw the count of every class on a log axis, group by group, each in a colour of its own.
 
-    Classes without a sample stand at the right end, marked with a 0. Names are left out above 200
-    classes.
+    Head, body and tail thus stand by falling count. A class without a sample is marked with a 0;
+    one without a group stands at the right end, in grey. Names are left out above 200 classes.
 
     Args:
         class_counts (ClassCounts | Sequence[ClassCounts]): What to draw; several are drawn below
             each other, each in its own order.
         path (str | PathLike, optional): Where to write the picture; the folder is made if need be.
             Defaults to None, which writes nothing.
-        sizes (Sequence[int], optional): Classes in head, body and tail, as for
-            `ClassCounts.groups`. Defaults to None.
+        groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
+            `ClassGroups.of`. Defaults to None: head, body and tail in the proportions of ADE20K.
 
     Returns:
         Figure: The chart.
@@ -39,22 +43,29 @@ def draw_class_counts(
     width = min(max(9.0, 0.17 * most), 34.0)
     figure = Figure(figsize=(width, 5.2 * len(panels)), dpi=120, layout='constrained')
     rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    rule = ClassGroups.of(groups)
     for axes, counts in zip(rows, panels, strict=True):
-        _draw_panel(axes, counts, sizes)
+        _draw_panel(axes, counts, rule)
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return figure
 
 
-def _draw_panel(axes: Axes, class_counts: ClassCounts, sizes: Sequence[int] | None) -> None:
+def _draw_panel(axes: Axes, class_counts: ClassCounts, rule: ClassGroups) -> None:
     counts = class_counts.counts
     total, smallest = counts.sum().item(), counts[counts > 0].min().item()
+    groups = rule.split(class_counts)
+    colors = [COLORS[i % len(COLORS)] for i in range(len(groups))]
+    left = torch.ones_like(counts).index_fill(0, torch.cat(list(groups.values())), 0).nonzero()
+    if len(left):
+        groups['no group'] = left.flatten()
+        colors.append(NO_GROUP)
     order, start = [], 0
-    for group, members in class_counts.groups(sizes).items():
+    for (group, members), color in zip(groups.items(), colors, strict=True):
         values = counts[members].tolist()
         label = f'{group}: {len(members)} classes, {sum(values) / total:.1%} of the total'
-        axes.bar(range(start, start + len(members)), values, color=COLORS[group], label=label)
+        axes.bar(range(start, start + len(members)), values, color=color, label=label)
         order += members.tolist()
         start += len(members)
     axes.set_yscale('log')
@@ -63,14 +74,16 @@ def _draw_panel(axes: Axes, class_counts: ClassCounts, sizes: Sequence[int] | No
     axes.set_ylim(bottom=bottom)
     for x, c in enumerate(order):
         if counts[c] == 0:
-            axes.text(x, bottom * 1.05, '0', ha='center', va='bottom', color=COLORS['tail'])
+            axes.text(x, bottom * 1.05, '0', ha='center', va='bottom', color=COLORS[2])
     if len(order) <= _MOST_NAMES:
         names = class_counts.class_names or range(len(order))
         axes.set_xticks(range(len(order)), [str(names[c]) for c in order])
         crowded = len(order) > 12
         axes.tick_params(axis='x', rotation=90 if crowded else 30, labelsize=9 if crowded else 11)
     axes.set_xlim(-0.8, len(order) - 0.2)
-    axes.set_xlabel(f'class, by falling number of {class_counts.unit}', fontsize=12)
+    falling = (counts[order].diff() <= 0).all()
+    ordered = f'falling number of {class_counts.unit}' if falling else 'group'
+    axes.set_xlabel(f'class, by {ordered}', fontsize=12)
     axes.set_ylabel(f'{class_counts.unit} (log scale)', fontsize=12)
     factor = class_counts.imbalance_factor
     name = class_counts.name or 'class counts'

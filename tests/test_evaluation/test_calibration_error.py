@@ -189,7 +189,9 @@ def test_groups_go_by_the_label_and_by_the_training_counts():
         expected = naive(scores[inside], truth.numpy()[inside])['ECE']
         assert got[f'{group}_ECE'] == pytest.approx(expected, abs=1e-9)
     assert evaluate(CalibrationError(), data, class_counts=COUNTS) == got
-    moved = evaluate(CalibrationError(class_counts=COUNTS, many_above=400, few_below=300), data)
+    moved = evaluate(
+        CalibrationError(class_counts=COUNTS, groups=dict(many_above=400, few_below=300)), data
+    )
     assert moved.keys() == got.keys() - {'medium_ECE'} and moved['few_ECE'] != got['few_ECE']
     with pytest.raises(ValueError, match='CalibrationError has 5'):
         evaluate(CalibrationError(class_counts=[1, 2]), data)
@@ -201,11 +203,13 @@ def test_groups_of_pixels_are_head_body_and_tail():
     p, y = flat(pairs)
     for arguments in (
         dict(class_counts=ClassCounts(COUNTS[::-1], unit='pixels')),
-        dict(class_counts=COUNTS, group_by='index'),
-        dict(group_by='index'),
+        dict(class_counts=COUNTS, by='index'),
+        dict(by='index'),
     ):
-        got = evaluate(CalibrationError(group_sizes=(1, 2, 2), **arguments), data)
-        order = [0, 1, 2, 3, 4] if 'group_by' in arguments else [4, 3, 2, 1, 0]
+        by = arguments.pop('by', 'counts')
+        metric = CalibrationError(groups=dict(sizes=(1, 2, 2), by=by), **arguments)
+        got = evaluate(metric, data)
+        order = [0, 1, 2, 3, 4] if by == 'index' else [4, 3, 2, 1, 0]
         for group, members in dict(head=order[:1], body=order[1:3], tail=order[3:]).items():
             inside = np.isin(y, members)
             expected = naive(p[inside], y[inside])['ECE']
@@ -326,11 +330,13 @@ def test_what_does_not_fit_is_named():
     for arguments, message in (
         (dict(num_bins=0), 'num_bins of CalibrationError is 0'),
         (dict(activation='relu'), "'relu': choose from softmax"),
-        (dict(group_by='size'), "'size'"),
-        (dict(many_above=20, few_below=30), 'few_below is 30'),
+        (dict(groups=dict(by='size')), "'size'"),
+        (dict(groups=dict(many_above=20, few_below=30)), 'few_below is 30'),
     ):
         with pytest.raises(ValueError, match=message):
             CalibrationError(**arguments)
+    with pytest.raises(TypeError, match=r'give groups=dict\(many_above=40, few_below=10\)'):
+        CalibrationError(many_above=40, few_below=10)
     scores, truth = images(3)
     for sample in (
         dict(pred_score=scores[0]),

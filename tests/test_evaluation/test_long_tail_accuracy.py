@@ -16,7 +16,7 @@ from mmpretrain.models import LinearClsHead
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from lt_mm.evaluation import LongTailAccuracy, shot_groups
+from lt_mm.evaluation import ExpertAccuracy, LongTailAccuracy
 from lt_mm.structures import ClassCounts
 
 CONFIG = Path(__file__).parents[1] / 'data' / 'tiny_classification.py'
@@ -98,16 +98,6 @@ def test_top1_and_top5_are_those_of_mmpretrain():
     assert {key: ours[key] for key in theirs} == pytest.approx(theirs, rel=1e-6)
 
 
-def test_groups_go_by_the_counts_and_their_limits_are_those_published():
-    counts = torch.tensor([19, 20, 100, 101, 0, 5000])
-    groups = {group: classes.tolist() for group, classes in shot_groups(counts).items()}
-    assert groups == dict(many=[3, 5], medium=[1, 2], few=[0, 4])
-    groups = shot_groups(counts, many_above=19, few_below=20)
-    assert {g: c.tolist() for g, c in groups.items()} == dict(
-        many=[1, 2, 3, 5], medium=[], few=[0, 4]
-    )
-
-
 def test_the_order_of_the_classes_changes_nothing():
     scores, truth = random_batch()
     order = torch.tensor([3, 6, 0, 5, 1, 2, 4])  # new class k is old class order[k]
@@ -119,11 +109,16 @@ def test_the_order_of_the_classes_changes_nothing():
 
 def test_thresholds_are_arguments():
     batch = random_batch()
-    got = evaluate(LongTailAccuracy(class_counts=COUNTS, many_above=19, few_below=6), batch)
+    got = evaluate(
+        LongTailAccuracy(class_counts=COUNTS, groups=dict(many_above=19, few_below=6)), batch
+    )
     groups = dict(many=[0, 2, 4, 5], medium=[3], few=[1, 6])
     assert got == pytest.approx(naive(*batch, groups=groups)[0], abs=1e-9)
     with pytest.raises(ValueError, match='few_below is 30 and many_above 20'):
-        LongTailAccuracy(many_above=20, few_below=30)
+        LongTailAccuracy(groups=dict(many_above=20, few_below=30))
+    for metric in (LongTailAccuracy, ExpertAccuracy):
+        with pytest.raises(TypeError, match=rf'{metric.__name__} .* groups=dict\(few_below=10\)'):
+            metric(few_below=10)
 
 
 def test_on_a_balanced_test_set_a_group_is_the_accuracy_over_its_images():
@@ -328,7 +323,9 @@ def test_a_training_brings_the_counts_and_keeps_the_best_few_shot_checkpoint(tmp
         dict(
             work_dir=str(tmp_path / 'run'),
             val_dataloader=cfg.test_dataloader,
-            val_evaluator=dict(type='lt_mm.LongTailAccuracy', many_above=3, few_below=3),
+            val_evaluator=dict(
+                type='lt_mm.LongTailAccuracy', groups=dict(many_above=3, few_below=3)
+            ),
             val_cfg=dict(),
             custom_hooks=[dict(type='lt_mm.ClassCountsHook')],
             default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='accuracy/few')),

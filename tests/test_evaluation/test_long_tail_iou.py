@@ -13,7 +13,7 @@ from mmengine.registry import METRICS, DefaultScope
 from mmseg.evaluation import IoUMetric
 
 from lt_mm.evaluation import LongTailIoUMetric, group_means
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassGroups
 
 PUBLISHED = Path(__file__).parents[1] / 'data' / 'ade20k_fcn_r50_ce_per_class.csv'
 CLASSES = ('road', 'car', 'pole', 'sign', 'rider', 'train')
@@ -83,7 +83,7 @@ def log(monkeypatch):
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_group_numbers_equal_a_naive_confusion_matrix(seed):
     pairs = random_maps(seed=seed)
-    got = evaluate(LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS), pairs)
+    got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
     ious, accs = naive(pairs, 6)
     for group, classes in GROUPS.items():
         assert got[f'{group}_IoU'] == pytest.approx(mean_of(ious, classes), abs=0.00501)
@@ -96,7 +96,9 @@ def test_standard_numbers_are_those_of_mmseg(iou_metrics, nan_to_num):
     pairs = random_maps(labels=[0, 1, 2, 4, 5])
     arguments = dict(iou_metrics=iou_metrics, nan_to_num=nan_to_num)
     theirs = evaluate(IoUMetric(**arguments), pairs)
-    ours = evaluate(LongTailIoUMetric(class_counts=COUNTS, group_sizes=SIZES, **arguments), pairs)
+    ours = evaluate(
+        LongTailIoUMetric(class_counts=COUNTS, groups=dict(sizes=SIZES), **arguments), pairs
+    )
     assert {key: ours.pop(key) for key in theirs} == theirs
     assert list(ours) == [
         f'{g}_{what}' for g in ('head', 'body', 'tail') for what in ('IoU', 'Acc')
@@ -107,7 +109,7 @@ def test_published_ade20k_fcn_r50_table_gives_36_10_and_its_groups_by_index():
     with PUBLISHED.open() as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith('#')))
     iou, acc = (np.array([float(row[key]) for row in rows]) for key in ('iou', 'acc'))
-    groups = ClassCounts([1] * 150).groups((20, 55, 75), by='index')
+    groups = ClassGroups.by_sizes((20, 55, 75), by='index').split(num_classes=150)
     everything = {'all': torch.arange(150)}
     expected_iou = dict(all=36.10, head=62.53, body=38.12, tail=27.58)
     expected_acc = dict(all=45.41, head=76.88, body=48.82, tail=34.51)
@@ -117,7 +119,7 @@ def test_published_ade20k_fcn_r50_table_gives_36_10_and_its_groups_by_index():
 
 def test_grouping_by_index_needs_no_counts(log):
     pairs = random_maps()
-    got = evaluate(LongTailIoUMetric(group_sizes=(1, 2, 3), group_by='index'), pairs)
+    got = evaluate(LongTailIoUMetric(groups=dict(sizes=(1, 2, 3), by='index')), pairs)
     ious, accs = naive(pairs, 6)
     for group, classes in {'head': [0], 'body': [1, 2], 'tail': [3, 4, 5]}.items():
         assert got[f'{group}_IoU'] == pytest.approx(mean_of(ious, classes), abs=0.00501)
@@ -128,7 +130,7 @@ def test_grouping_by_index_needs_no_counts(log):
 def test_absent_classes_are_left_out_and_named(log):
     pairs = random_maps(labels=[0, 1, 3, 4])
     pairs[0][0][:] = 5  # predicted, never labelled: an IoU of 0 and no accuracy
-    got = evaluate(LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS), pairs)
+    got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
     ious, accs = naive(pairs, 6)
     assert (ious[2], accs[2], ious[5], accs[5]) == (None, None, 0, None)
     assert got['tail_IoU'] == pytest.approx(ious[4], abs=0.00501)
@@ -140,7 +142,7 @@ def test_absent_classes_are_left_out_and_named(log):
 
 @pytest.mark.parametrize('nan_to_num', [None, 0])
 def test_an_absent_group_has_no_keys_and_no_numpy_warning(log, nan_to_num):
-    metric = LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS, nan_to_num=nan_to_num)
+    metric = LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS, nan_to_num=nan_to_num)
     with warnings.catch_warnings():
         warnings.simplefilter('error', RuntimeWarning)
         got = evaluate(metric, random_maps(labels=[0, 1, 3, 5]))
@@ -152,27 +154,27 @@ def test_an_absent_group_has_no_keys_and_no_numpy_warning(log, nan_to_num):
 def test_a_group_only_predicted_has_an_iou_of_zero_but_no_accuracy():
     pairs = random_maps(labels=[0, 1, 3, 5])
     pairs[0][0][0] = 4
-    got = evaluate(LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS), pairs)
+    got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
     assert got['tail_IoU'] == 0
     assert 'tail_Acc' not in got
 
 
 def test_an_evaluation_with_every_pixel_ignored_gives_no_group():
     pairs = [(pred, np.full_like(truth, 255)) for pred, truth in random_maps()]
-    got = evaluate(LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS), pairs)
+    got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
     assert got.keys() == {'aAcc', 'mIoU', 'mAcc'}
 
 
 def test_counts_may_come_from_the_data_set_and_the_argument_wins():
     pairs = random_maps()
-    by_argument = evaluate(LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS), pairs)
-    by_meta = evaluate(LongTailIoUMetric(group_sizes=SIZES), pairs, class_counts=COUNTS)
-    both = LongTailIoUMetric(group_sizes=SIZES, class_counts=COUNTS)
+    by_argument = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
+    by_meta = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES)), pairs, class_counts=COUNTS)
+    both = LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS)
     assert by_meta == by_argument
     assert evaluate(both, pairs, class_counts=COUNTS[::-1]) == by_argument
-    assert evaluate(LongTailIoUMetric(group_sizes=SIZES), pairs, class_counts=COUNTS[::-1]) != (
-        by_argument
-    )
+    assert evaluate(
+        LongTailIoUMetric(groups=dict(sizes=SIZES)), pairs, class_counts=COUNTS[::-1]
+    ) != (by_argument)
 
 
 def test_without_counts_it_warns_once_and_gives_the_standard_numbers(log):
@@ -188,11 +190,24 @@ def test_counts_or_sizes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match='3 classes.*has 6'):
         evaluate(LongTailIoUMetric(class_counts=[3, 2, 1]), random_maps())
     with pytest.raises(ValueError, match=r'\(20, 55, 75\)'):
-        evaluate(LongTailIoUMetric(group_sizes=(20, 55, 75), group_by='index'), random_maps())
+        evaluate(LongTailIoUMetric(groups=dict(sizes=(20, 55, 75), by='index')), random_maps())
     with pytest.raises(ValueError, match="'frequency'"):
-        LongTailIoUMetric(group_by='frequency')
+        LongTailIoUMetric(groups=dict(by='frequency'))
     with pytest.raises(TypeError, match='group_size'):
         LongTailIoUMetric(group_size=SIZES)
+    with pytest.raises(TypeError, match=r"give groups=dict\(sizes=\(2, 2, 2\), by='index'\)"):
+        LongTailIoUMetric(group_by='index', group_sizes=SIZES)
+
+
+def test_groups_of_ones_own_have_their_names_and_may_leave_classes_out(log):
+    pairs = random_maps()
+    groups = dict(lists=dict(things=[4, 1], stuff=[0]))
+    got = evaluate(LongTailIoUMetric(groups=groups), pairs)
+    ious, accs = naive(pairs, 6)
+    assert list(got)[-4:] == ['things_IoU', 'things_Acc', 'stuff_IoU', 'stuff_Acc']
+    for group, classes in groups['lists'].items():
+        assert got[f'{group}_IoU'] == pytest.approx(mean_of(ious, classes), abs=0.00501)
+        assert got[f'{group}_Acc'] == pytest.approx(mean_of(accs, classes), abs=0.00501)
 
 
 def test_csv_has_a_row_per_class(tmp_path, monkeypatch):
@@ -200,7 +215,7 @@ def test_csv_has_a_row_per_class(tmp_path, monkeypatch):
     pairs = random_maps(labels=[0, 1, 3, 4])
     pairs[0][0][:] = 5
     metric = LongTailIoUMetric(
-        group_sizes=SIZES, class_counts=COUNTS, output_csv='results/per_class.csv'
+        groups=dict(sizes=SIZES), class_counts=COUNTS, output_csv='results/per_class.csv'
     )
     evaluate(metric, pairs)
     with open(tmp_path / 'results' / 'per_class.csv', newline='') as file:
@@ -244,7 +259,7 @@ def test_format_only_gives_nothing(tmp_path):
 
 
 def test_builds_from_a_config_and_evaluates_under_scope_mmseg():
-    config = dict(type='lt_mm.LongTailIoUMetric', group_by='index', group_sizes=SIZES)
+    config = dict(type='lt_mm.LongTailIoUMetric', groups=dict(sizes=SIZES, by='index'))
     with DefaultScope.overwrite_default_scope('mmseg'):
         assert type(METRICS.build(config)) is LongTailIoUMetric
         evaluator = Evaluator(config)

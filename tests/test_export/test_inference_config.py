@@ -28,8 +28,8 @@ def test_names_lt_mm(settings, expected):
 
 def test_evaluation_with_the_plain_metric():
     metric = dict(
-        type='lt_mm.LongTailIoUMetric', iou_metrics=['mIoU'], ignore_index=0, group_by='index',
-        class_counts='ade20k_pixels', prefix='a',
+        type='lt_mm.LongTailIoUMetric', iou_metrics=['mIoU'], ignore_index=0,
+        groups=dict(by='index'), class_counts='ade20k_pixels', prefix='a',
     )  # fmt: skip
     plain = dict(type='IoUMetric', iou_metrics=['mIoU'], ignore_index=0, prefix='a')
     kept = inference_settings({**EVALUATION, 'test_evaluator': metric})
@@ -83,7 +83,7 @@ def test_types_of_a_config_that_imports_them(tmp_path):
     path.write_text(
         'from mmseg.datasets import PackSegInputs\n'
         'from lt_mm.evaluation import LongTailIoUMetric\n'
-        "test_evaluator = dict(type=LongTailIoUMetric, group_by='index')\n"
+        "test_evaluator = dict(type=LongTailIoUMetric, groups=dict(by='index'))\n"
         'test_dataloader = dict(dataset=dict(pipeline=[dict(type=PackSegInputs)]))\n'
         'test_cfg = dict()\n'
     )

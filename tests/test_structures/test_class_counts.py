@@ -118,47 +118,6 @@ def test_derived_numbers():
     assert torch.equal(counts.log_prior(), log_prior([50, 0, 5]))
 
 
-def test_groups_by_counts_rank_stably():
-    groups = ClassCounts([5, 9, 5, 1, 0, 7]).groups(sizes=(2, 2, 2))
-    assert {name: g.tolist() for name, g in groups.items()} == {
-        'head': [1, 5],
-        'body': [0, 2],
-        'tail': [3, 4],
-    }
-    assert all(group.dtype == torch.int64 for group in groups.values())
-
-
-def test_groups_of_ade20k_by_index_are_those_published():
-    groups = ClassCounts.load('ade20k_pixels').groups(by='index')
-    assert groups['head'].tolist() == list(range(20))
-    assert groups['body'].tolist() == list(range(20, 75))
-    assert groups['tail'].tolist() == list(range(75, 150))
-
-
-@pytest.mark.parametrize('num_classes', [1, 2, 3, 7, 8, 10, 15, 19, 45, 150, 171, 1000])
-def test_default_groups_keep_the_proportions(num_classes):
-    counts = ClassCounts(torch.randint(1, 1000, (num_classes,)))
-    groups = counts.groups()
-    assert sorted(torch.cat(list(groups.values())).tolist()) == list(range(num_classes))
-    sizes = [len(group) for group in groups.values()]
-    assert sizes[0] >= 1
-    for size, share in zip(sizes, (20, 55, 75)):
-        assert abs(size - num_classes * share / 150) <= 1
-    lowest, highest = (counts.counts[groups[name]] for name in ('head', 'tail'))
-    assert not len(highest) or lowest.min() >= highest.max()
-
-
-@pytest.mark.parametrize('sizes', [(1, 1, 2), (3,), (1, 2), (-1, 2, 2), (4, 0, 0)])
-def test_sizes_that_do_not_fit_are_refused(sizes):
-    with pytest.raises(ValueError, match='do not split 3 classes'):
-        ClassCounts([1, 2, 3]).groups(sizes)
-
-
-def test_unknown_grouping_is_refused():
-    with pytest.raises(ValueError, match="use 'counts' or 'index'"):
-        ClassCounts([1, 2, 3]).groups(by='name')
-
-
 def test_validate_names_the_counts_and_their_user():
     counts = ClassCounts.load('ade20k_pixels')
     counts.validate(150)

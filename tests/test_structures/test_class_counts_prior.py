@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lt_mm.structures import ClassCounts
+from lt_mm.structures import ClassCounts, ClassGroups
 
 COUNTS = ClassCounts([90, 9, 1], ['a', 'b', 'c'], 'pixels', name='mine')
 
@@ -14,7 +14,9 @@ def test_the_prior_replaces_that_of_the_counts_alone():
     assert given.log_prior().dtype == torch.float32
     assert torch.equal(given.counts, COUNTS.counts)
     assert (given.class_names, given.unit, given.name) == (('a', 'b', 'c'), 'pixels', 'mine')
-    assert given.groups((1, 1, 1)) == COUNTS.groups((1, 1, 1))
+    # Groups follow the counts, whatever is drawn of them.
+    turned = COUNTS.with_prior([1, 2, 3])
+    assert ClassGroups.by_sizes((1, 1, 1)).split(turned)['head'].tolist() == [0]
     torch.testing.assert_close(COUNTS.log_prior().exp(), torch.tensor([0.9, 0.09, 0.01]))
 
 

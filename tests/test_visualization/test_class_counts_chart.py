@@ -3,7 +3,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from lt_mm.structures import ClassCounts
-from lt_mm.visualization.class_counts import COLORS, draw_class_counts
+from lt_mm.visualization.class_counts import COLORS, NO_GROUP, draw_class_counts
 
 
 def tick_names(axes):
@@ -12,19 +12,32 @@ def tick_names(axes):
 
 def test_classes_stand_by_falling_count_in_the_colour_of_their_group():
     counts = ClassCounts([5, 900, 0, 70], ['a', 'b', 'c', 'd'], 'pixels', name='toy')
-    axes = draw_class_counts(counts, sizes=(1, 2, 1)).axes[0]
+    axes = draw_class_counts(counts, groups=dict(sizes=(1, 2, 1))).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [900, 70, 5, 0]
     assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == [
-        COLORS['head'],
-        COLORS['body'],
-        COLORS['body'],
-        COLORS['tail'],
+        COLORS[0],
+        COLORS[1],
+        COLORS[1],
+        COLORS[2],
     ]
+    assert axes.get_xlabel() == 'class, by falling number of pixels'
     assert tick_names(axes) == ['b', 'd', 'a', 'c']
     assert axes.get_yscale() == 'log'
     assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [('0', 3)]
     assert axes.get_ylim()[0] < 5
     assert 'imbalance factor 180' in axes.get_title()
+
+
+def test_groups_of_ones_own_and_a_class_in_none():
+    counts = ClassCounts([5, 900, 0, 70], ['a', 'b', 'c', 'd'])
+    groups = dict(lists=dict(things=[3, 0], stuff=[2]))
+    axes = draw_class_counts(counts, groups=groups).axes[0]
+    assert tick_names(axes) == ['d', 'a', 'c', 'b']
+    assert to_hex(axes.patches[-1].get_facecolor()) == to_hex(NO_GROUP)
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[0] == 'things: 2 classes, 7.7% of the total'
+    assert texts[2] == 'no group: 1 classes, 92.3% of the total'
+    assert axes.get_xlabel() == 'class, by group'
 
 
 def test_names_are_indices_where_there_are_none_and_left_out_where_there_are_too_many():
