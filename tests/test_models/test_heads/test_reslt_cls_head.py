@@ -106,9 +106,10 @@ def test_a_loss_and_a_classifier_of_ones_own():
 
 
 def test_groups_of_the_paper_and_of_ones_own():
-    assert make(None, group_sizes=(1, 2, 3)).group_sizes == (1, 2, 3)
+    own = make(groups=dict(lists=dict(head=[5, 0], body=[1], tail=[2, 3, 4])))
+    assert own.group_of_class.tolist() == [0, 1, 2, 2, 2, 0]
+    assert make(groups=dict(sizes=(1, 2, 3))).group_of_class.tolist() == [1, 0, 2, 1, 2, 2]
     cifar = MODELS.build(dict(type='lt_mm.ResLTClsHead', num_classes=100, in_channels=4))
-    assert cifar.group_sizes == (35, 35, 30)
     cifar.set_class_counts(ClassCounts(range(100, 0, -1)))
     assert cifar.group_of_class.tolist() == [0] * 35 + [1] * 35 + [2] * 30
 
@@ -145,8 +146,12 @@ def test_bad_input():
     for changes, message in (
         (dict(beta=1.5), 'beta of ResLTClsHead is 1.5'),
         (dict(branch='conv'), "branch of ResLTClsHead is 'conv'"),
-        (dict(group_sizes=(3, 3, 0)), r'group_sizes of ResLTClsHead are \(3, 3, 0\)'),
-        (dict(group_sizes=(3, 2, 2)), 'sum to num_classes=6'),
+        (dict(groups=dict(sizes=(3, 3, 0))), 'none of the 0 classes in the tail group'),
+        (dict(groups=dict(sizes=(3, 2, 2))), 'sum to 6'),
+        (dict(groups=dict(lists=dict(a=[0], b=[1], c=[2]))), 'that hold all of the 6 classes'),
+        (dict(groups=dict(shares=(0.5, 0.5), names=('a', 'b'))), 'give three, for head, body, tail'),
     ):
         with pytest.raises(ValueError, match=message):
             make(**changes)
+    with pytest.raises(TypeError, match=r'give groups=dict\(sizes=\(3, 3, 0\)\)'):
+        make(group_sizes=(3, 3, 0))
