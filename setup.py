@@ -1,4 +1,4 @@
-"""Packaging: ``pip install .`` or ``pip install -e .`` beside either distribution of the mm packages."""
+"""Packaging: ``pip install .`` or ``-e .``, beside either distribution of the mm packages."""
 
 import os
 import shutil
