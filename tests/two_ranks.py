@@ -1,5 +1,6 @@
 """Functions run on two ranks of a process group, in processes that start in a moment."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -62,6 +63,8 @@ def run_on_two_ranks(function, *args, folder, timeout=300):
 
 def _rank(rank, call, folder):
     torch.set_num_threads(1)
+    # As the fixture of that name does: imports are no garbage.
+    gc.freeze()
     function, args = pickle.loads(call)
     # A rank that waits in vain for the other tells where, before both are killed.
     dist.init_process_group(
