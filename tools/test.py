@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import METRICS, RUNNERS
 
-from lt_mm.engine.dataset_check import check_dataset_paths, walk_datasets
+from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
 from lt_mm.engine.distributed import prepare_distributed, write_metrics_once
 from lt_mm.engine.launch import add_common_arguments, load_config, stop
 
@@ -150,10 +150,9 @@ def main() -> None:
         average_over_views(cfg)
     if args.out:
         keep_predictions(cfg, args.out)
+    write_metrics_once(cfg)
     prepare_distributed(cfg)
-    runner = RUNNERS.build(cfg)
-    write_metrics_once(runner)
-    runner.test()
+    RUNNERS.build(cfg).test()
 
 
 if __name__ == '__main__':

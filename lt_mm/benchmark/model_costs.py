@@ -11,7 +11,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from lt_mm.engine.dataset_check import walk_datasets
+from lt_mm.engine.data_config import walk_datasets
 from lt_mm.models.layers import NearestClassMeanLinear, PostCompensation
 from lt_mm.structures import ClassCounts
 

@@ -1,21 +1,19 @@
 """Several processes on machines without an accelerator, where mmengine expects CUDA."""
 
 import atexit
+import gc
 import logging
 import os
 import subprocess
-import time
 from datetime import timedelta
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce_params, is_distributed, master_only
-from mmengine.hooks import LoggerHook
+from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.logging import print_log
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from lt_mm.engine.launch import has_accelerator, stop
@@ -103,9 +101,7 @@ def prepare_distributed(cfg: Config) -> None:
         seconds = (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         timeout = None if seconds is None else timedelta(seconds=seconds)
         torch.distributed.init_process_group('gloo', timeout=timeout)
-        # A thread of gloo that still holds tensors of the last message when Python shuts down
-        # aborts the process; it cannot be joined, because DDP keeps the group alive.
-        atexit.register(time.sleep, 0.5)
+        atexit.register(end_process_group)
     wrapper = dict(cfg.get('model_wrapper_cfg') or {})
     if wrapper.setdefault('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
         wrapper['type'] = 'lt_mm.CPUDistributedDataParallel'
@@ -113,17 +109,37 @@ def prepare_distributed(cfg: Config) -> None:
         cfg.model_wrapper_cfg = wrapper
 
 
-def write_metrics_once(runner: Runner) -> None:
-    """Let rank 0 alone write the JSON file of a test's metrics.
+def end_process_group() -> None:
+    """Leave the process group, and wait for its threads.
 
-    mmengine's LoggerHook writes it in every process, into one file, which may come out garbled.
+    A thread of gloo that still holds tensors of the last message when Python shuts down aborts the
+    process. The threads end with the group, and DDP keeps that alive; models, runners and hooks
+    refer to each other, so that only a collection frees them.
+    """
+    if is_distributed():
+        gc.collect()
+        torch.distributed.destroy_process_group()
+
+
+def write_metrics_once(cfg: Config) -> None:
+    """Let rank 0 alone write the JSON file of a test's metrics, see :class:`RankZeroLoggerHook`.
 
     Args:
-        runner (Runner): Of a test; its LoggerHook is changed.
+        cfg: of a test; changed in place, unless it has a logger hook of another kind.
     """
-    for hook in runner.hooks:
-        if isinstance(hook, LoggerHook):
-            hook.after_test_epoch = master_only(hook.after_test_epoch)
+    hooks = dict(cfg.get('default_hooks') or {})
+    logger = hooks.get('logger', dict(type='LoggerHook'))
+    if logger is not None and logger.get('type') == 'LoggerHook':
+        cfg.default_hooks = {**hooks, 'logger': {**logger, 'type': 'lt_mm.RankZeroLoggerHook'}}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, where the Runner has put a wrapper such as DDP around it.
+
+    Args:
+        model: ``runner.model``.
+    """
+    return model.module if is_model_wrapper(model) else model
 
 
 def _read_environment(launcher: str) -> None:

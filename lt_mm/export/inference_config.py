@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mmseg.evaluation import IoUMetric
 
-from lt_mm.engine.dataset_check import walk_datasets
+from lt_mm.engine.data_config import walk_datasets
 
 # mmengine's Runner wants all of a group or none of it.
 _GROUPS = (

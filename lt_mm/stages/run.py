@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmengine.utils.dl_utils import set_multi_processing
 
-from lt_mm.engine.dataset_check import check_dataset_paths
+from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.distributed import prepare_distributed
 from lt_mm.engine.launch import stop
 from lt_mm.stages.stage import Stage

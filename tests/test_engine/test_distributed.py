@@ -1,5 +1,6 @@
 """What is set for several processes without an accelerator; the tools' own test runs it whole."""
 
+import logging
 import os
 from datetime import timedelta
 from types import SimpleNamespace
@@ -9,10 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
-from mmengine.hooks import IterTimerHook, LoggerHook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.registry import MODEL_WRAPPERS
+from mmengine.registry import HOOKS, MODEL_WRAPPERS
 from torch import nn
 from torch.distributed.elastic.utils.distributed import get_free_port
 
@@ -158,6 +158,10 @@ def inputs(rank):
     return torch.randn(6, 2, generator=torch.Generator().manual_seed(rank)) + rank
 
 
+def count_threads():
+    return len(os.listdir('/proc/self/task'))
+
+
 def train_rank(rank, port):
     # One is to be started by what is tested.
     dist.destroy_process_group()
@@ -170,14 +174,24 @@ def train_rank(rank, port):
         dict(type='lt_mm.CPUDistributedDataParallel', module=Normalised(), device_ids=[rank])
     )
     assert dist.get_backend() == 'gloo' and isinstance(wrapper, CPUDistributedDataParallel)
+    alive = count_threads()
     wrapper.train()
     optimizer = OptimWrapper(torch.optim.SGD(wrapper.parameters(), lr=0.1))
     wrapper.train_step(dict(inputs=inputs(rank)), optimizer)
-    return wrapper.module.state_dict()
+    state = wrapper.module.state_dict()
+    # Freed by a collection alone, as a Runner is.
+    wrapper.itself = wrapper
+    del wrapper, optimizer
+    distributed.end_process_group()
+    threads_of_gloo = alive - count_threads()
+    # For the end of the rank, which leaves a group.
+    dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)
+    return state, threads_of_gloo
 
 
 def test_two_processes_train_one_model(two_ranks):
-    first, second = two_ranks(train_rank, get_free_port())
+    (first, *ended), (second, *_) = two_ranks(train_rank, get_free_port())
+    assert ended[0] >= 2
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
     means = [inputs(rank).mean(0) for rank in range(2)]
@@ -188,14 +202,32 @@ def test_two_processes_train_one_model(two_ranks):
     assert first['last.weight'].isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ('hooks', 'expected'),
+    [
+        (None, dict(type='lt_mm.RankZeroLoggerHook')),
+        (
+            dict(logger=dict(type='LoggerHook', interval=5)),
+            dict(type='lt_mm.RankZeroLoggerHook', interval=5),
+        ),
+        (dict(logger=dict(type='MyLoggerHook')), dict(type='MyLoggerHook')),
+        (dict(logger=None), None),
+    ],
+)
+def test_the_logger_hook_of_a_test_is_replaced(hooks, expected):
+    cfg = Config(dict(default_hooks=hooks))
+    distributed.write_metrics_once(cfg)
+    assert cfg.default_hooks.logger == expected
+
+
 @pytest.mark.parametrize('rank', [0, 1])
-def test_rank_0_alone_writes_the_metrics_of_a_test(monkeypatch, rank):
-    written = []
-    monkeypatch.setattr(LoggerHook, 'after_test_epoch', lambda *_, **given: written.append(given))
+def test_rank_0_alone_writes_the_metrics_of_a_test(monkeypatch, rank, tmp_path):
     monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
-    runner = SimpleNamespace(hooks=[IterTimerHook(), LoggerHook()])
-    distributed.write_metrics_once(runner)
-    for hook in runner.hooks:
-        if isinstance(hook, LoggerHook):
-            hook.after_test_epoch(runner, metrics=dict(mIoU=1.0))
-    assert written == ([dict(metrics=dict(mIoU=1.0))] if rank == 0 else [])
+    hook = HOOKS.build(dict(type='lt_mm.RankZeroLoggerHook'))
+    hook.json_log_path = 'metrics.json'
+    process = SimpleNamespace(get_log_after_epoch=lambda *_, **__: (dict(mIoU=1.0), ''))
+    runner = SimpleNamespace(
+        log_processor=process, test_dataloader=[], logger=logging.getLogger(), log_dir=tmp_path
+    )
+    hook.after_test_epoch(runner, metrics=dict(mIoU=1.0))
+    assert (tmp_path / 'metrics.json').is_file() is (rank == 0)

@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 import lt_mm  # noqa: F401  (lets configs inherit from mmseg and mmpretrain)
-from lt_mm.engine.dataset_check import check_dataset_paths
+from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.launch import stop
 from lt_mm.models.teachers.clip_text_encoder import load_clip_text_encoder
 from lt_mm.structures import TextFeatures

@@ -4,6 +4,7 @@ from .class_counts_hook import ClassCountsHook
 from .class_means_hook import ClassMeansHook
 from .deferred_hook import DeferredHook
 from .random_state_hook import RandomStateHook
+from .rank_zero_logger_hook import RankZeroLoggerHook
 from .reinitialize_hook import ReinitializeHook
 from .test_time_aggregation_hook import TestTimeAggregationHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'ClassMeansHook',
     'DeferredHook',
     'RandomStateHook',
+    'RankZeroLoggerHook',
     'ReinitializeHook',
     'TestTimeAggregationHook',
 ]

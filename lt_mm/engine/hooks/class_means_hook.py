@@ -8,8 +8,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lt_mm.engine.other_pipeline import dataset_with_pipeline
-from lt_mm.engine.unwrapped import unwrapped
+from lt_mm.engine.data_config import dataset_with_pipeline
+from lt_mm.engine.distributed import unwrapped
 from lt_mm.functional.nearest_mean import normalize_features
 from lt_mm.registry import HOOKS
 

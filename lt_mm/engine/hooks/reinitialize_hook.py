@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from lt_mm.engine.unwrapped import unwrapped
+from lt_mm.engine.distributed import unwrapped
 from lt_mm.registry import HOOKS
 
 

@@ -11,8 +11,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lt_mm.engine.other_pipeline import dataset_with_pipeline
-from lt_mm.engine.unwrapped import unwrapped
+from lt_mm.engine.data_config import dataset_with_pipeline
+from lt_mm.engine.distributed import unwrapped
 from lt_mm.functional import prediction_stability
 from lt_mm.registry import HOOKS
 

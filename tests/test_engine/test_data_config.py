@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from lt_mm.engine.dataset_check import check_dataset_paths, walk_datasets
+from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
 
 
 def config(train=None, scope='mmseg', **loaders):
