@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install demo benchmark test test-slow
+.PHONY: install demo benchmark test test-slow test-wheel
 install: $(INSTALLED)
 
 $(INSTALLED): requirements.txt setup.py
@@ -30,3 +30,7 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Build the wheel and use it in an empty environment and an empty folder; part of test-slow.
+test-wheel: install
+	$(BIN)/python -m pytest -n 0 tests/test_packaging_wheel.py

@@ -17,7 +17,7 @@ CONFIGS = re.findall(r"`(dict\(type='lt_mm\.\w+Loss'.*?\))`", PAGE)
 
 def test_the_page_shows_them_all():
     shown = {re.search(r'lt_mm\.(\w+)', config)[1] for config in CONFIGS}
-    assert len(CONFIGS) == 12
+    assert len(CONFIGS) >= 12
     assert shown == {cls.__name__ for cls in LogitLoss.__subclasses__()}
 
 
