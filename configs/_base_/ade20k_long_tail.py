@@ -1,5 +1,5 @@
 # What the ADE20K experiments share: packaged pixel counts, the published class groups, and the
-# settings of section 4.8 of the GML paper.
+# settings of section 4.8 of the GML paper. The alpha of the decode head is the auxiliary head's, too.
 custom_hooks = [
     dict(type='lt_mm.ClassCountsHook', class_counts='ade20k_pixels'),
     dict(type='lt_mm.RandomStateHook'),
@@ -10,9 +10,13 @@ long_tail_evaluator = dict(
     class_counts='ade20k_pixels',
     groups=dict(sizes=(20, 55, 75), by='index'),
 )
-gml_settings = dict(size=8192, min_size=27, temperature=0.07, widths=(512, 256))
+adjusted = dict(_delete_=True, type='lt_mm.LogitAdjustedLoss')
+cosine = dict(alpha=0.2, classifier_temperature=0.05, loss_decode=adjusted)
+gml = dict(
+    **cosine, contrast=dict(size=8192, min_size=27, mixture_temperature=0.07, widths=(512, 256))
+)
 auxiliary_cosine = dict(
     type='lt_mm.CosineFCNHead',
-    temperature=0.05,
-    loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2, loss_weight=0.4),
+    classifier_temperature=0.05,
+    loss_decode=dict(adjusted, loss_weight=0.4),
 )

@@ -23,3 +23,13 @@ custom_hooks = [
 ]
 val_evaluator = dict(type='lt_mm.LongTailAccuracy')
 test_evaluator = val_evaluator
+# Others to choose from.
+evaluators = dict(
+    calibrated=[dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')],
+    experts=[dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')],
+    routed=[
+        dict(type='lt_mm.LongTailAccuracy'),
+        dict(type='lt_mm.CalibrationError'),
+        dict(type='lt_mm.ExpertUsage'),
+    ],
+)

@@ -1,4 +1,4 @@
 # tau_g learnt, as in section 4.9 of the paper; its logarithm is kept out of the weight decay.
 _base_ = '../gml_fcn_r50_ade20k.py'
-model = dict(decode_head=dict(gml=dict(trainable_temperature=True)))
+model = dict(decode_head=dict(contrast=dict(trainable_temperature=True)))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'log_temperature': dict(decay_mult=0.0)}))

@@ -6,9 +6,8 @@ _base_ = [
     '../_base_/schedules/cifar_200e.py',
 ]
 model = dict(
-    type='lt_mm.GMLClassifier',
+    type='lt_mm.LongTailClassifier',
     head=dict(
-        type='lt_mm.ContrastiveClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=2.0),
         contrast=dict(type='lt_mm.BCLLoss', widths=(512, 128), temperature=0.1, loss_weight=0.6),
     ),

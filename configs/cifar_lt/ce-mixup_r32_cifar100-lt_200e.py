@@ -1,4 +1,4 @@
-# Table 6 of MiSLAS, CIFAR-100-LT, imbalance factor 100, first stage: cross-entropy and mixup.
+# Table 6 of MiSLAS, CIFAR-100-LT, first stage: cross-entropy and mixup.
 _base_ = [
     '../_base_/datasets/cifar100_lt.py',
     '../_base_/models/resnet_cifar.py',
@@ -18,5 +18,4 @@ data_preprocessor = dict(num_classes=100)
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.crop))
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=2e-4))
 auto_scale_lr = dict(base_batch_size=128)
-val_evaluator = [dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.calibrated

@@ -1,7 +1,6 @@
-# Table 8, CIFAR-100 without distillation: CRD's baseline. The whole of CIFAR-100 is imbalance
-# factor 1.
+# Table 8, CIFAR-100 without distillation: CRD's baseline.
 _base_ = [
-    '../_base_/datasets/cifar100_lt.py',
+    '../_base_/datasets/cifar100.py',
     '../_base_/models/resnet_cifar.py',
     '../_base_/schedules/cifar_240e.py',
 ]
@@ -9,4 +8,4 @@ model = dict(
     backbone=dict(depth=20, shortcut='B'),
     head=dict(_delete_=True, type='LinearClsHead', num_classes=100, in_channels=64),
 )
-train_dataloader = dict(dataset=dict(imbalance_factor=1, pipeline=_base_.pipelines.crop))
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop))

@@ -1,11 +1,13 @@
 # Table 8, CIFAR-100-LT: GML, as on CIFAR-100, with the imbalance factor and the teacher of the
-# other rows, and the temperature of their classifier.
-_base_ = 'gml_r20_cifar100_240e.py'
-model = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt_240e.py'),
-    head=dict(temperature=1 / 30),
-)
-train_dataloader = dict(dataset=dict(imbalance_factor=100))
+# other rows.
+_base_ = [
+    '../_base_/datasets/cifar100_lt.py',
+    '../_base_/models/resnet_cifar_gml.py',
+    '../_base_/schedules/cifar_240e.py',
+]
 earlier_stages = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt_240e.py')
+    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt_240e.py', gives='teacher')
 )
+model = dict(backbone=dict(depth=20, shortcut='B'))
+data_preprocessor = dict(type='SelfSupDataPreprocessor')
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop_3views))

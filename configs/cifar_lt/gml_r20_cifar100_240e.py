@@ -1,19 +1,14 @@
 # Table 8, CIFAR-100: GML. Training is the baselines' (appendix A.2) with their augmentation for
 # every view; k, k_m, the MLP, the temperatures and weights, of which Table 8 says nothing, are
 # Table 3's.
-_base_ = 'ce_r20_cifar100_240e.py'
-model = dict(
-    type='lt_mm.GMLClassifier',
-    teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py'),
-    head=dict(
-        type='lt_mm.GMLClsHead',
-        loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
-        gml=dict(size=4096, min_size=2, widths=(64, 32), temperature=0.1, loss_weight=1.0),
-        distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0),
-    ),
-)
-data_preprocessor = dict(type='SelfSupDataPreprocessor')
-train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop_3views))
+_base_ = [
+    '../_base_/datasets/cifar100.py',
+    '../_base_/models/resnet_cifar_gml.py',
+    '../_base_/schedules/cifar_240e.py',
+]
 earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/ce_r56_cifar100_240e.py', gives='teacher')
 )
+model = dict(backbone=dict(depth=20, shortcut='B'))
+data_preprocessor = dict(type='SelfSupDataPreprocessor')
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop_3views))

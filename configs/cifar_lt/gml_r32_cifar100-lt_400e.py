@@ -1,8 +1,11 @@
-# Table 3 (b): GML; Table A.1. How long the teacher trained is not said; here 200 epochs. The
-# warm-up, of which the paper says nothing either, takes twice as long, as in its code.
-_base_ = 'gml_r32_cifar100-lt_200e.py'
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, begin=0, end=10),
-    dict(type='MultiStepLR', milestones=[320, 360], gamma=0.1),
+# Table 3 (b): GML; Table A.1. How long the teacher trained is not said; here 200 epochs.
+_base_ = [
+    '../_base_/datasets/cifar100_lt.py',
+    '../_base_/models/resnet_cifar_gml.py',
+    '../_base_/schedules/cifar_400e.py',
 ]
-train_cfg = dict(max_epochs=400)
+earlier_stages = dict(
+    teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt_200e.py', gives='teacher')
+)
+data_preprocessor = dict(type='SelfSupDataPreprocessor')
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.autoaug_3views))

@@ -9,7 +9,7 @@ model = dict(
     backbone=dict(shared_stages=-1, width_factor=1.0),
     head=dict(
         in_channels=64,
-        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0),
+        loss=dict(alpha=1.0),
         interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=30),
     ),
 )
@@ -18,5 +18,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, begin=0, end=5),
     dict(type='MultiStepLR', milestones=[320, 360], gamma=0.1),
 ]
-val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.experts

@@ -4,17 +4,18 @@ _base_ = [
     '../_base_/models/resnet_cifar.py',
     '../_base_/schedules/cifar_400e.py',
 ]
+contrast = dict(type='lt_mm.PaCoLoss', widths=(64, 32), size=1024, temperature=0.05, alpha=0.01)
 model = dict(
-    type='lt_mm.GMLClassifier',
+    type='lt_mm.LongTailClassifier',
     key_momentum=0.999,
     head=dict(
-        type='lt_mm.ContrastiveClsHead',
-        classifier='linear',
+        _delete_=True,
+        type='lt_mm.LongTailClsHead',
+        num_classes=100,
+        in_channels=64,
         # L_PaCo trains the classifier.
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
-        contrast=dict(
-            type='lt_mm.PaCoLoss', widths=(64, 32), size=1024, temperature=0.05, alpha=0.01
-        ),
+        contrast=contrast,
     ),
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

@@ -20,5 +20,4 @@ model = dict(
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.crop))
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=5e-4))
 auto_scale_lr = dict(base_batch_size=128)
-val_evaluator = [dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.calibrated

@@ -3,11 +3,8 @@ _base_ = 'ride_r32_cifar100-lt_200e.py'
 earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/ride-six_r32_cifar100-lt_200e.py', gives='teacher')
 )
-model = dict(
-    type='lt_mm.DistilledClassifier',
-    teacher=dict(config='{{ fileDirname }}/ride-six_r32_cifar100-lt_200e.py'),
-    distillation=dict(type='lt_mm.KDLoss', temperature=1.5),
-)
+distillation = dict(type='lt_mm.KDLoss', temperature=1.5)
+model = dict(type='lt_mm.LongTailClassifier', teacher=dict(), head=dict(distillation=distillation))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=20),
     dict(type='MultiStepLR', milestones=[160, 180], gamma=0.01),

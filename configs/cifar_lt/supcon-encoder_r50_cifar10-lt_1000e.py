@@ -5,10 +5,12 @@ _base_ = [
     '../_base_/schedules/supcon_1000e.py',
 ]
 model = dict(
-    type='lt_mm.GMLClassifier',
+    type='lt_mm.LongTailClassifier',
     head=dict(
-        type='lt_mm.ContrastiveClsHead',
-        classifier='linear',
+        _delete_=True,
+        type='lt_mm.LongTailClsHead',
+        num_classes=10,
+        in_channels=2048,
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
         contrast=dict(type='lt_mm.SupConLoss', widths=(2048, 128), temperature=0.1),
     ),
@@ -17,6 +19,4 @@ data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.sim_2views))
 # The classifier, untrained here, is to begin the second stage as it was initialised.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc': dict(decay_mult=0.0)}))
-val_dataloader = None
-val_evaluator = None
-val_cfg = None
+val_dataloader = val_evaluator = val_cfg = None

@@ -1,17 +1,7 @@
 # Table 7, SupCon, second stage: a linear classifier on the frozen encoder.
-_base_ = [
-    '../_base_/datasets/cifar10_lt.py',
-    '../_base_/models/resnet50_cifar10.py',
-    '../_base_/schedules/supcon_linear_100e.py',
-]
-model = dict(
-    type='lt_mm.GMLClassifier',
-    freeze_encoder=True,
-    head=dict(classifier='linear', loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0)),
-)
-train_dataloader = dict(batch_size=128, dataset=dict(pipeline=_base_.pipelines.resized_crop))
+_base_ = 'gml_r50_cifar10-lt_100e.py'
+head = dict(type='lt_mm.LongTailClsHead', num_classes=10, in_channels=2048)
+model = dict(head=dict(_delete_=True, **head))
 earlier_stages = dict(
-    encoder=dict(
-        config='{{ fileDirname }}/supcon-encoder_r50_cifar10-lt_1000e.py', gives='weights'
-    )
+    encoder=dict(config='{{ fileDirname }}/supcon-encoder_r50_cifar10-lt_1000e.py')
 )

@@ -3,9 +3,10 @@ _base_ = 'ce_fcn_r18_digits.py'
 model = dict(
     decode_head=dict(
         type='lt_mm.CosineFCNHead',
-        temperature=0.05,
-        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.2),
+        alpha=0.2,
+        classifier_temperature=0.05,
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss'),
     )
 )
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
-variants = dict(alpha1=dict(model=dict(decode_head=dict(loss_decode=dict(alpha=1.0)))))
+variants = dict(alpha1=dict(model=dict(decode_head=dict(alpha=1.0))))

@@ -5,7 +5,9 @@ model = dict(
         type='lt_mm.GMLFCNHead',
         alpha=0.2,
         classifier='linear',
-        gml=dict(size=512, min_size=16, temperature=0.07, widths=(64, 64), loss_weight=0.2),
+        contrast=dict(
+            size=512, min_size=16, mixture_temperature=0.07, widths=(64, 64), loss_weight=0.2
+        ),
         loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss'),
     )
 )

@@ -1,3 +1,3 @@
 # Cross-entropy, and the prior taken out at the test.
 _base_ = 'ce_fcn_r18_digits.py'
-model = dict(decode_head=dict(type='lt_mm.DecoupledFCNHead', post_compensation=dict()))
+model = dict(decode_head=dict(type='lt_mm.LongTailHead', base='FCNHead', post_compensation=dict()))

@@ -1,8 +1,5 @@
 # Cross-entropy weighted by effective numbers.
 _base_ = 'ce_resnet8_digits-lt.py'
-model = dict(
-    head=dict(
-        loss=dict(
-            _delete_=True,
-            type='lt_mm.WeightedCrossEntropyLoss',
-            class_weight=dict(type='effective_number', beta=0.9999))))
+weights = dict(type='effective_number', beta=0.9999)
+loss = dict(_delete_=True, type='lt_mm.WeightedCrossEntropyLoss', class_weight=weights)
+model = dict(head=dict(loss=loss))

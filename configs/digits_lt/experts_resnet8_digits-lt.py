@@ -1,26 +1,10 @@
 # Three experts of 3/4 of the width, each trained by cross-entropy and blind to the others; the
 # prior is taken off at the test. What the methods with experts build on.
-_base_ = 'ce_resnet8_digits-lt.py'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='lt_mm.MultiExpertResNet',
-        backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
-        num_experts=3,
-        shared_stages=1,
-        width_factor=0.75,
-    ),
-    neck=dict(type='lt_mm.ExpertGlobalAveragePooling'),
-    head=dict(
-        type='lt_mm.MultiExpertClsHead',
-        in_channels=48,
-        num_experts=3,
-        post_compensation=dict(),
-        expert_predictions=True,
-    ),
-)
-val_evaluator = [
-    dict(type='lt_mm.ExpertAccuracy', groups=_base_.groups),
-    dict(type='lt_mm.CalibrationError', groups=_base_.groups),
+_base_ = [
+    '../_base_/datasets/digits_lt.py',
+    '../_base_/models/resnet8_experts.py',
+    '../_base_/schedules/digits_100e.py',
+    '../_base_/digits_runtime.py',
 ]
-test_evaluator = val_evaluator
+model = dict(head=dict(post_compensation=dict()))
+val_evaluator = test_evaluator = _base_.evaluators.experts

@@ -3,4 +3,4 @@ _base_ = 'gml-no-teacher_resnet8_digits-lt.py'
 earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/balanced-softmax_resnet8_digits-lt.py', gives='teacher')
 )
-model = dict(teacher=dict(config='{{ fileDirname }}/balanced-softmax_resnet8_digits-lt.py'))
+model = dict(teacher=dict())

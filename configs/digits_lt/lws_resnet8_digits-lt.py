@@ -1,8 +1,8 @@
-# LWS of Kang et al.: one factor a class on a frozen network, under a class-balanced sampler. As in
-# the public code, the statistics of batch normalisation follow the sampler.
+# LWS of Kang et al.: one factor a class on a frozen network, under a class-balanced sampler.
 _base_ = [
     '../_base_/datasets/digits_lt.py',
     '../_base_/models/resnet8_digits.py',
+    '../_base_/models/second_stage.py',
     '../_base_/schedules/digits_stage2_20e.py',
     '../_base_/digits_runtime.py',
 ]
@@ -13,13 +13,5 @@ earlier_stages = dict(
         cfg_options=_base_.first_stage,
     )
 )
-model = dict(
-    type='lt_mm.DecoupledClassifier',
-    frozen_batch_norm='statistics',
-    head=dict(
-        type='lt_mm.DecoupledClsHead',
-        alignment=dict(type='lt_mm.LearnableWeightScaling'),
-        freeze_classifier=True,
-    ),
-)
-train_dataloader = dict(sampler=dict(_delete_=True, type='lt_mm.ClassBalancedSampler'))
+model = _base_.lws
+train_dataloader = dict(sampler=_base_.balanced_sampler)

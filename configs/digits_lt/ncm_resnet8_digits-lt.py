@@ -1,7 +1,4 @@
 # Cross-entropy, and the nearest class mean at the test.
 _base_ = 'ce_resnet8_digits-lt.py'
-model = dict(
-    head=dict(
-        type='lt_mm.DecoupledClsHead',
-        classifier=dict(_delete_=True, type='lt_mm.NearestClassMeanLinear')))
+model = dict(head=dict(classifier='class_means'))
 custom_hooks = [*_base_.custom_hooks, dict(type='lt_mm.ClassMeansHook')]

@@ -1,5 +1,3 @@
 # Cross-entropy, and the prior taken off the logits at the test.
 _base_ = 'ce_resnet8_digits-lt.py'
-model = dict(
-    head=dict(type='lt_mm.DecoupledClsHead', post_compensation=dict())
-)
+model = dict(head=dict(post_compensation=dict()))

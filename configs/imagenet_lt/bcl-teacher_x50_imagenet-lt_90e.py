@@ -2,10 +2,8 @@
 # of a batch and has no keys that a teacher could give, so the teacher's logits are distilled, as
 # Table A.1 does on CIFAR (alpha = 1, T = 4).
 _base_ = 'bcl_x50_imagenet-lt_90e.py'
-model = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py'),
-    head=dict(distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0)),
-)
 earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/cosine_x101_imagenet-lt_90e.py', gives='teacher')
 )
+distillation = dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0)
+model = dict(teacher=dict(), head=dict(distillation=distillation))

@@ -1,4 +1,4 @@
-# Table 7 of MiSLAS, ResNet-50, first stage with mixup.
+# Table 7 of MiSLAS, first stage with mixup.
 _base_ = 'ce_r50_imagenet-lt_180e.py'
 model = dict(
     head=dict(loss=dict(use_soft=True)), train_cfg=dict(augments=dict(type='Mixup', alpha=0.2))

@@ -1,3 +1,3 @@
-# Table 7 of MiSLAS, ResNet-50: cRT after mixup in the first stage.
+# Table 7 of MiSLAS: cRT after mixup in the first stage.
 _base_ = 'crt_r50_imagenet-lt_10e.py'
 earlier_stages = dict(stage1=dict(config='{{ fileDirname }}/ce-mixup_r50_imagenet-lt_180e.py'))

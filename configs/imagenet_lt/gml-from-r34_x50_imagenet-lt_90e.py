@@ -1,7 +1,4 @@
 # Table 6: the teacher ResNet-34.
 _base_ = 'gml_x50_imagenet-lt_90e.py'
-model = dict(
-    teacher=dict(config='{{ fileDirname }}/cosine_r34_imagenet-lt_90e.py'),
-    head=dict(gml=dict(key_channels=512)),
-)
+model = dict(head=dict(contrast=dict(key_channels=512)))
 earlier_stages = dict(teacher=dict(config='{{ fileDirname }}/cosine_r34_imagenet-lt_90e.py'))

@@ -7,18 +7,17 @@ _base_ = [
     '../_base_/schedules/adamw_50e.py',
 ]
 model = dict(
-    type='lt_mm.GMLClassifier',
+    type='lt_mm.LongTailClassifier',
     backbone=dict(
         init_cfg=dict(type='Pretrained', checkpoint='data/clip_vit-b16.pth', prefix='visual')
     ),
     head=dict(
-        type='lt_mm.ContrastiveClsHead',
         contrast=dict(
             type='lt_mm.TextGMLLoss',
             text_features='data/imagenet/texts.npz',
             widths=(2048, 1024),
-            temperature=0.07,
-        ),
+            mixture_temperature=0.07,
+        )
     ),
 )
 # CLIP's.

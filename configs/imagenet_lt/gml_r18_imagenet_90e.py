@@ -4,11 +4,10 @@ _base_ = 'kd_r18_imagenet_90e.py'
 model = dict(
     head=dict(
         type='lt_mm.GMLClsHead',
-        classifier='cosine',
-        temperature=1 / 30,
+        classifier_temperature=1 / 30,
         loss=dict(loss_weight=1.0),
         distillation=None,
-        gml=dict(size=16384, min_size=2, widths=(2048, 1024), temperature=0.07),
+        contrast=dict(size=16384, min_size=2, widths=(2048, 1024), mixture_temperature=0.07),
     )
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

@@ -9,5 +9,4 @@ model = dict(head=dict(interplay=dict(type='lt_mm.MutualLoss'), post_compensatio
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.jitter))
 optim_wrapper = dict(optimizer=dict(lr=0.025, weight_decay=5e-4))
 auto_scale_lr = dict(base_batch_size=64)
-val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.experts

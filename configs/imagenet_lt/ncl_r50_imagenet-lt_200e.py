@@ -10,8 +10,8 @@ model = dict(
     head=dict(
         in_channels=2048,
         classifier='cosine',
-        temperature=1 / 16,
-        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0),
+        classifier_temperature=1 / 16,
+        loss=dict(alpha=1.0),
         interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=300),
     ),
 )
@@ -20,5 +20,4 @@ optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=2e-4, nesterov=True))
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=1e-4, begin=0, end=200)]
 train_cfg = dict(max_epochs=200)
 sync_bn = 'torch'
-val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.experts

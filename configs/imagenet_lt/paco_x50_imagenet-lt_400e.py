@@ -5,17 +5,18 @@ _base_ = [
     '../_base_/models/resnext50.py',
     '../_base_/schedules/paco_400e.py',
 ]
+contrast = dict(type='lt_mm.PaCoLoss', widths=(2048, 128), size=8192, temperature=0.07, alpha=0.05)
 model = dict(
-    type='lt_mm.GMLClassifier',
+    type='lt_mm.LongTailClassifier',
     key_momentum=0.999,
     head=dict(
-        type='lt_mm.ContrastiveClsHead',
-        classifier='linear',
+        _delete_=True,
+        type='lt_mm.LongTailClsHead',
+        num_classes=1000,
+        in_channels=2048,
         # L_PaCo trains the classifier.
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
-        contrast=dict(
-            type='lt_mm.PaCoLoss', widths=(2048, 128), size=8192, temperature=0.07, alpha=0.05
-        ),
+        contrast=contrast,
     ),
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

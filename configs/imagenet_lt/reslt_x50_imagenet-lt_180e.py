@@ -22,5 +22,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, begin=5, end=180),
 ]
 auto_scale_lr = dict(base_batch_size=128)
-val_evaluator = [dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.calibrated

@@ -3,10 +3,6 @@ _base_ = 'ride_x50_imagenet-lt_100e.py'
 earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/ride-six_x50_imagenet-lt_100e.py', gives='teacher')
 )
-model = dict(
-    type='lt_mm.DistilledClassifier',
-    backbone=dict(num_experts=4),
-    head=dict(num_experts=4),
-    teacher=dict(config='{{ fileDirname }}/ride-six_x50_imagenet-lt_100e.py'),
-    distillation=dict(type='lt_mm.KDLoss', temperature=1.5),
-)
+head = dict(experts=[dict()] * 4, distillation=dict(type='lt_mm.KDLoss', temperature=1.5))
+backbone = dict(num_experts=4)
+model = dict(type='lt_mm.LongTailClassifier', teacher=dict(), backbone=backbone, head=head)

@@ -1,8 +1,4 @@
 # Table 8 of MiSLAS: cRT. A new classifier, learnt on balanced batches.
 _base_ = 'lws_r50_inaturalist2018_30e.py'
 model = dict(head=dict(alignment=None, freeze_classifier=False))
-custom_hooks = [
-    dict(type='lt_mm.ClassCountsHook'),
-    dict(type='lt_mm.RandomStateHook'),
-    dict(type='lt_mm.ReinitializeHook', parts=['head.fc']),
-]
+custom_hooks = [*_base_.custom_hooks, dict(type='lt_mm.ReinitializeHook', parts=['head.fc'])]

@@ -1,21 +1,9 @@
-# Table 8 of MiSLAS: LWS. A scale for each class, learnt on balanced batches; nothing else moves but
-# the batch statistics.
-_base_ = 'ce_r50_inaturalist2018_200e.py'
-model = dict(
-    type='lt_mm.DecoupledClassifier',
-    frozen_batch_norm='statistics',
-    head=dict(
-        _delete_=True,
-        type='lt_mm.DecoupledClsHead',
-        num_classes=8142,
-        in_channels=2048,
-        alignment=dict(type='lt_mm.LearnableWeightScaling'),
-        freeze_classifier=True,
-    ),
-)
-train_dataloader = dict(sampler=dict(_delete_=True, type='lt_mm.ClassBalancedSampler'))
-param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=30)]
-train_cfg = dict(max_epochs=30)
+# Table 8 of MiSLAS: LWS.
+_base_ = ['ce_r50_inaturalist2018_200e.py', '../_base_/models/second_stage.py']
 earlier_stages = dict(
     stage1=dict(config='{{ fileDirname }}/ce_r50_inaturalist2018_200e.py', gives='weights')
 )
+model = _base_.lws
+train_dataloader = dict(sampler=_base_.balanced_sampler)
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=30)]
+train_cfg = dict(max_epochs=30)

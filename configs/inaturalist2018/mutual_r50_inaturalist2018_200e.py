@@ -14,5 +14,4 @@ train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.pipelines.ji
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=1e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=200)]
 train_cfg = dict(max_epochs=200)
-val_evaluator = [dict(type='lt_mm.ExpertAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.experts

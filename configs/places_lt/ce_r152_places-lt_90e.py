@@ -22,5 +22,4 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=90)]
 train_cfg = dict(max_epochs=90)
-val_evaluator = [dict(type='lt_mm.LongTailAccuracy'), dict(type='lt_mm.CalibrationError')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = _base_.evaluators.calibrated

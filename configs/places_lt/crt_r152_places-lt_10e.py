@@ -1,8 +1,4 @@
 # Table 9 of MiSLAS: cRT. A new classifier, learnt on balanced batches.
 _base_ = 'lws_r152_places-lt_10e.py'
 model = dict(head=dict(alignment=None, freeze_classifier=False))
-custom_hooks = [
-    dict(type='lt_mm.ClassCountsHook'),
-    dict(type='lt_mm.RandomStateHook'),
-    dict(type='lt_mm.ReinitializeHook', parts=['head.fc']),
-]
+custom_hooks = [*_base_.custom_hooks, dict(type='lt_mm.ReinitializeHook', parts=['head.fc'])]

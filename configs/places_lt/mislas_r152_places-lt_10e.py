@@ -1,10 +1,6 @@
 # Table 9 of MiSLAS and Table 6: MiSLAS, LWS after mixup with label-aware smoothing and a
 # classifier that learns Delta W times as fast.
 _base_ = 'lws-mixup_r152_places-lt_10e.py'
-model = dict(
-    head=dict(
-        freeze_classifier=False,
-        loss=dict(type='lt_mm.LabelAwareSmoothingLoss', head_smoothing=0.4, tail_smoothing=0.1),
-    )
-)
+loss = dict(type='lt_mm.LabelAwareSmoothingLoss', head_smoothing=0.4, tail_smoothing=0.1)
+model = dict(head=dict(freeze_classifier=False, loss=dict(_delete_=True, **loss)))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=0.05)}))

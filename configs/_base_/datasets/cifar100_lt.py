@@ -1,33 +1,6 @@
-# CIFAR-100-LT, validated and reported on the balanced test split, as everybody does for want of
-# another. Batch sizes are per process. The imbalance factor is 100 unless a variant is asked for.
-_base_ = ['../augmentations/cifar.py', '../default_runtime_cls.py']
-dataset_type = 'lt_mm.CIFAR100LT'
-data_root = 'data/cifar100'
-data_preprocessor = dict(
-    mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255], to_rgb=False
-)
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=4,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        imbalance_factor=100,
-        pipeline=_base_.pipelines.autoaug,
-    ),
-)
-val_dataloader = dict(
-    batch_size=250,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, split='test', pipeline=_base_.pipelines.test
-    ),
-)
-test_dataloader = val_dataloader
+# CIFAR-100-LT; the test split is balanced. The imbalance factor is 100 unless a variant is asked for.
+_base_ = 'cifar100.py'
+train_dataloader = dict(dataset=dict(imbalance_factor=100))
 variants = dict(
     if50=dict(train_dataloader=dict(dataset=dict(imbalance_factor=50))),
     if10=dict(train_dataloader=dict(dataset=dict(imbalance_factor=10))),

@@ -12,7 +12,5 @@ train_dataloader = dict(
         pipeline=_base_.pipelines.randaug,
     )
 )
-val_dataloader = dict(
-    dataset=dict(type=dataset_type, data_root=data_root, ann_file='val2018.json')
-)
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, ann_file='val2018.json'))
 test_dataloader = val_dataloader

@@ -3,5 +3,10 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(type='ResNet_CIFAR', depth=50, num_stages=4, out_indices=(3,), style='pytorch'),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='lt_mm.CosineClsHead', num_classes=10, in_channels=2048, temperature=1 / 30),
+    head=dict(
+        type='lt_mm.CosineClsHead',
+        num_classes=10,
+        in_channels=2048,
+        classifier_temperature=1 / 30,
+    ),
 )

@@ -1,5 +1,5 @@
 # Three experts on mmpretrain's ResNet-50: stem and two stages in common, then 192 and 384 planes in
-# place of 256 and 512, as in RIDE. Linear classifiers.
+# place of 256 and 512, as in RIDE. Linear classifiers, cross-entropy.
 model = dict(
     type='ImageClassifier',
     backbone=dict(
@@ -14,7 +14,8 @@ model = dict(
         type='lt_mm.MultiExpertClsHead',
         num_classes=1000,
         in_channels=1536,
-        num_experts=3,
+        experts=[dict()] * 3,
         expert_predictions=True,
+        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0),
     ),
 )

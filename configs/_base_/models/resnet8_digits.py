@@ -4,10 +4,9 @@ model = dict(
     backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
-        type='lt_mm.CosineClsHead',
+        type='lt_mm.LongTailClsHead',
         num_classes=10,
         in_channels=64,
-        classifier='linear',
         loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0),
     ),
 )

@@ -4,5 +4,7 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(type='lt_mm.ResNetCifar6n2', depth=32),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='lt_mm.CosineClsHead', num_classes=100, in_channels=64, temperature=1 / 30),
+    head=dict(
+        type='lt_mm.CosineClsHead', num_classes=100, in_channels=64, classifier_temperature=1 / 30
+    ),
 )

@@ -1,5 +1,5 @@
 # Three experts on a ResNet-32 for CIFAR: stem and first stage in common, then 24 and 48 channels in
-# place of 32 and 64, as in RIDE. Linear classifiers.
+# place of 32 and 64, as in RIDE. Linear classifiers, cross-entropy.
 model = dict(
     type='ImageClassifier',
     backbone=dict(
@@ -14,7 +14,8 @@ model = dict(
         type='lt_mm.MultiExpertClsHead',
         num_classes=100,
         in_channels=48,
-        num_experts=3,
+        experts=[dict()] * 3,
         expert_predictions=True,
+        loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0),
     ),
 )

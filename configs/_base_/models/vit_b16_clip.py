@@ -11,5 +11,7 @@ model = dict(
         pre_norm=True,
     ),
     neck=None,
-    head=dict(type='lt_mm.CosineClsHead', num_classes=1000, in_channels=768, temperature=1 / 30),
+    head=dict(
+        type='lt_mm.CosineClsHead', num_classes=1000, in_channels=768, classifier_temperature=1 / 30
+    ),
 )

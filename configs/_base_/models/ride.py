@@ -1,0 +1,18 @@
+# RIDE on a network of experts, with the settings of its public configs: margins of LDAM, scale 30.
+# The weights of classes and their temperatures are for lt_mm.DeferredHook to set in.
+ride = dict(
+    classifier='cosine',
+    classifier_temperature=1 / 30,
+    loss=dict(
+        _delete_=True,
+        type='lt_mm.LDAMLoss',
+        scale=30.0,
+        class_weight=dict(type='effective_number', beta=0.9999),
+    ),
+    interplay=dict(type='lt_mm.DiversityLoss', class_factor=0.05, loss_weight=-0.45),
+)
+interplay_of_photos = dict(type='lt_mm.DiversityLoss', class_factor=0.02, loss_weight=-0.2)
+ride_of_photos = dict(ride, interplay=interplay_of_photos)
+# The second stage: routers learn, on balanced batches, how many of the frozen experts to ask.
+routed = dict(type='lt_mm.RoutedClsHead', pos_weight=100.0, expert_predictions=False)
+balanced_sampler = dict(_delete_=True, type='lt_mm.ClassBalancedSampler')

@@ -1,0 +1,11 @@
+# SADE on a network of experts: for the long-tailed, the uniform and the inversely long-tailed
+# distribution.
+sade = dict(
+    classifier='cosine',
+    classifier_temperature=1 / 30,
+    experts=[
+        dict(loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0)),
+        dict(loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0)),
+        dict(loss=dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0, backward=2.0)),
+    ],
+)
