@@ -62,7 +62,7 @@ class LADELoss(LogitLoss):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = None,
     ) -> Tensor:
         """As of :class:`LogitLoss`; ``weight`` does not act on the regulariser."""
         if reduction_override not in (None, 'mean'):
@@ -70,6 +70,8 @@ class LADELoss(LogitLoss):
                 f'reduction_override of LADELoss is {reduction_override!r}, but its regulariser '
                 "belongs to a batch and not to its elements; use 'mean', and no pixel sampler."
             )
+        if ignore_index is None:
+            ignore_index = self.ignore_index
         loss = super().forward(logits, target, weight, avg_factor, None, ignore_index)
         statistics = lade_statistics(logits, target, ignore_index)
         owner = torch.zeros(1, dtype=torch.int64, device=logits.device)

@@ -34,6 +34,10 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
             that is neither a class nor to be ignored, soft targets of another shape than the
             logits, or logits of another number of classes than the class weights.
         RuntimeError: when called without class counts where they are needed.
+
+    Attributes:
+        ignore_index: label of elements that take no part where a call names none: some heads of
+            mmsegmentation (DDRHead, PIDHead) name none. A LongTailHead sets its own here.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.loss_name = loss_name
+        self.ignore_index = -100
         self.average = average
         self.class_counts = ClassCountsBuffer(name)
         self.class_weights = None if class_weight is None else ClassWeights(class_weight, name)
@@ -92,7 +97,7 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = None,
     ) -> Tensor:
         """Loss of (N, C, ...) logits against (N, ...) labels or (N, C, ...) soft targets.
 
@@ -103,8 +108,11 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
             avg_factor: divisor of a mean. Defaults to the number of elements of all ranks that are
                 not ignored, averaged over ranks.
             reduction_override: in place of ``reduction``.
-            ignore_index: label of elements that take no part; hard targets only.
+            ignore_index: label of elements that take no part; hard targets only. Defaults to the
+                attribute.
         """
+        if ignore_index is None:
+            ignore_index = self.ignore_index
         soft = target.is_floating_point()
         self.check_target(logits, target, ignore_index)
         self.observe(logits, target, ignore_index)
