@@ -14,7 +14,7 @@ from lt_mm.functional import check_finite, check_labels, checked_once
 from lt_mm.models.heads.experts import expert_configs
 from lt_mm.models.heads.longtail import distillation_loss
 from lt_mm.models.heads.mean_of_heads import MeanOfHeads
-from lt_mm.models.heads.segmentation import LongTailHead
+from lt_mm.models.heads.segmentation import LongTailHead, taught_logits
 from lt_mm.models.layers import PostCompensation
 from lt_mm.models.losses import GMLLoss
 from lt_mm.models.teachers.frozen_network import TeacherOutput
@@ -173,9 +173,10 @@ class MultiExpertDecodeHead(MeanOfHeads):
             losses.update(self.interplay(logits, nearest, ignore_index=self.ignore_index))
         if self.distillation is not None:
             weighted = zip(self.expert_weights, self.of_one_size(maps), strict=True)
-            mean, taught = sum(weight * one for weight, one in weighted), self._taught
+            mean = sum(weight * one for weight, one in weighted)
+            taught = taught_logits(self._taught, mean, self.align_corners)
             losses['loss_kd'] = distillation_loss(
-                self.distillation, mean, taught and taught.logits, type(self).__name__
+                self.distillation, mean, taught, type(self).__name__
             )
         return losses
 

@@ -1,6 +1,8 @@
 """The options that make any head a long-tailed one, once for both tasks."""
 
 import functools
+import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -69,8 +71,8 @@ class LongTailOptions:
 
     Raises:
         TypeError: if an argument is unknown to the head.
-        ValueError: if there is no such head, it has no such classifier, or options do not go
-            together.
+        ValueError: if there is no such head, it has no such classifier, options do not go
+            together, or a number is not in its range.
 
     Attributes:
         base_class: the class that ``base`` names.
@@ -91,7 +93,11 @@ class LongTailOptions:
         if 'base_class' not in vars(type(self)):
             return super().__reduce_ex__(protocol)
         options = next(c for c in type(self).__mro__ if not issubclass(c, nn.Module))
-        return _empty, (options, self.base_class), self.__dict__
+        return _empty, (options, self.base_class), self.__getstate__()
+
+    def __getstate__(self) -> dict:
+        """What is copied and pickled."""
+        return self.__dict__
 
     def __init__(
         self,
@@ -107,13 +113,11 @@ class LongTailOptions:
         distillation: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        for old, new in _RENAMED.items():
-            if old in kwargs:
-                raise TypeError(f'{old} of {type(self).__name__} has another name now; use {new}.')
+        self._refuse_renamed(kwargs)
         super().__init__(*args, **kwargs)
         self.classifier_path = self.find_classifier()
         own = self._classifier()
-        self._check_options(own, classifier, classifier_temperature, alignment, freeze_classifier)
+        self._check_options(classifier, classifier_temperature, alignment, freeze_classifier, alpha)
         num_classes, in_channels = own.weight.shape[:2]
         sizes = dict(num_classes=num_classes, in_channels=in_channels)
         layer = self._layer(own, classifier, classifier_temperature, sizes)
@@ -256,13 +260,24 @@ class LongTailOptions:
             )
         return layer(**sizes)
 
+    @classmethod
+    def _refuse_renamed(cls, kwargs: Mapping[str, Any]) -> None:
+        for old in _RENAMED.keys() & kwargs.keys():
+            # DNLHead has a temperature of its own.
+            if not any(
+                old in inspect.signature(base.__init__).parameters for base in cls.__mro__[:-1]
+            ):
+                raise TypeError(
+                    f'{old} of {cls.__name__} has another name now; use {_RENAMED[old]}.'
+                )
+
     def _check_options(
         self,
-        own: nn.Module,
         classifier: str | Mapping,
         temperature: float | None,
         alignment: dict | None,
         freeze_classifier: bool,
+        alpha: float | None,
     ) -> None:
         name = type(self).__name__
         if not isinstance(classifier, Mapping) and classifier not in CLASSIFIERS:
@@ -275,6 +290,13 @@ class LongTailOptions:
                 f'classifier_temperature of {name} is {temperature}, but the classifier is '
                 f"{classifier!r} and has none; set classifier='cosine', or leave it out."
             )
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(
+                f'classifier_temperature of {name} is {temperature}, but it must be positive and '
+                f'finite; the default is {self.default_temperature:.3g}.'
+            )
+        if alpha is not None and not math.isfinite(alpha):
+            raise ValueError(f'alpha of {name} is {alpha}, but it must be finite; use 0 to 1.')
         if freeze_classifier and alignment is None:
             raise ValueError(
                 f'freeze_classifier of {name} leaves nothing to train; give an alignment, such '
@@ -341,10 +363,11 @@ def preset(name: str, head: type, **defaults: Any) -> Callable[..., nn.Module]:
     """
 
     def build(*args: Any, **kwargs: Any) -> nn.Module:
-        given = kwargs.get('contrast')
-        if given is not None and 'contrast' in defaults:
-            known = defaults['contrast']
-            if given.get('type', known['type']) == known['type']:
+        given, known = kwargs.get('contrast'), defaults.get('contrast')
+        if given is not None and known is not None:
+            kind = given.get('type', known['type'])
+            kind = MODELS.get(kind) if isinstance(kind, str) else kind
+            if kind is MODELS.get(known['type']):
                 kwargs['contrast'] = {**known, **given}
         return head(*args, **{**defaults, **kwargs})
 

@@ -1,12 +1,11 @@
 """Long-tailed classifiers, alignments and contrast losses on any decode head of mmsegmentation."""
 
-import dis
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
+from mmseg.models.decode_heads import IterativeDecodeHead, PointHead, STDCHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS as MMSEG_MODELS
@@ -15,10 +14,20 @@ from torch import Tensor, nn
 
 from lt_mm.functional import check_batch, checked_once, sample_per_group
 from lt_mm.models.heads.longtail import LongTailOptions
-from lt_mm.models.losses import ContrastBatch, ContrastLoss
+from lt_mm.models.losses import ContrastBatch, ContrastLoss, LogitLoss
 from lt_mm.models.teachers.frozen_network import TeacherOutput
 from lt_mm.registry import MODELS
 from lt_mm.structures import sample_ids
+
+# Heads of mmsegmentation whose classes are not those of conv_seg at every pixel, and a remedy.
+_UNFIT = {
+    IterativeDecodeHead: 'classifies by kernels of several stages; give a loss of lt_mm, such as '
+    'LogitAdjustedLoss, to the loss_decode of its kernel_generate_head',
+    PointHead: 'classifies points by fc_seg; leave it as it is, and put LongTailHead around the '
+    'head before it in the cascade',
+    STDCHead: 'learns the boundaries of the labels, not the classes of the data set; leave it as '
+    'it is, and put LongTailHead around the decode_head',
+}
 
 
 @MODELS.register_module()
@@ -43,6 +52,7 @@ class LongTailHead(LongTailOptions):
     Raises:
         ValueError: also if the head is binary with a single output channel, does not classify by
             ``cls_seg``, or ``keys_per_class`` is below 1.
+        RuntimeError: when called, if its ``forward`` passes ``cls_seg`` by.
 
     Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8, for the contrast.
     """
@@ -52,19 +62,18 @@ class LongTailHead(LongTailOptions):
 
     def __init__(self, *args: Any, keys_per_class: int = 16, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        name = type(self).__name__
-        if self.out_channels != self.num_classes:
-            raise ValueError(
-                f'{name} has out_channels={self.out_channels} for {self.num_classes} classes, but '
-                f'needs one output channel a class; set out_channels={self.num_classes}.'
-            )
         if keys_per_class < 1:
             raise ValueError(
-                f'keys_per_class of {name} is {keys_per_class}, but it must be at least 1; the '
-                'default is 16.'
+                f'keys_per_class of {type(self).__name__} is {keys_per_class}, but it must be at '
+                'least 1; the default is 16.'
             )
         self.keys_per_class = keys_per_class
-        self._features: Tensor | None = None
+        for loss in self._classification_losses():
+            if isinstance(loss, LogitLoss) and self.ignore_index is not None:
+                loss.ignore_index = self.ignore_index
+        self._classified = False
+        # Features and logits of each call of cls_seg, while a loss will ask for them.
+        self._seen: list[tuple[Tensor, Tensor]] = []
         self._taught: TeacherOutput | None = None
 
     @classmethod
@@ -74,30 +83,32 @@ class LongTailHead(LongTailOptions):
         Raises:
             ValueError: saying why, and what to use.
         """
+        told = f'base of {cls.__name__} is {base.__name__}, which'
         if not issubclass(base, BaseDecodeHead):
             raise ValueError(
-                f'base of {cls.__name__} is {base.__name__}, which is no BaseDecodeHead of '
-                'mmsegmentation and has no classifier of pixels, as heads of queries have none; '
-                'choose one that ends in cls_seg, or give the head a loss of lt_mm alone.'
+                f'{told} is no BaseDecodeHead of mmsegmentation and has no classifier of pixels, '
+                'as heads of queries have none; choose one that ends in cls_seg.'
             )
-        above = base.__mro__[: base.__mro__.index(BaseDecodeHead)]
-        if not any(_classifies(method) for owner in above for method in vars(owner).values()):
-            raise ValueError(
-                f'base of {cls.__name__} is {base.__name__}, which does not classify by cls_seg; '
-                'put LongTailHead around the head inside it that does, or give it a loss of lt_mm '
-                'alone.'
-            )
+        for unfit, reason in _UNFIT.items():
+            if issubclass(base, unfit):
+                raise ValueError(f'{told} {reason}.')
 
     def find_classifier(self) -> str:
         """``conv_seg``, as in every BaseDecodeHead unless it takes that away.
 
         Raises:
-            ValueError: if it does.
+            ValueError: if it does, or has one output channel for two classes.
         """
-        if not isinstance(getattr(self, 'conv_seg', None), nn.Conv2d):
+        name, classifier = type(self).__name__, getattr(self, 'conv_seg', None)
+        if not isinstance(classifier, nn.Conv2d):
             raise ValueError(
-                f'{type(self).__name__} has no conv_seg, so its base classifies by other means; '
-                'choose a head that ends in cls_seg, or give it a loss of lt_mm alone.'
+                f'{name} has no conv_seg, because its base does not classify by cls_seg; choose a '
+                'head that does, or give this one a loss of lt_mm alone.'
+            )
+        if self.out_channels != self.num_classes:
+            raise ValueError(
+                f'{name} has out_channels={self.out_channels} for {self.num_classes} classes, but '
+                f'needs one output channel a class; set out_channels={self.num_classes}.'
             )
         return 'conv_seg'
 
@@ -111,26 +122,39 @@ class LongTailHead(LongTailOptions):
             self._taught = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the base; what it classified before is forgotten."""
-        self._features = None
-        return super().forward(*args, **kwargs)
+        """As the base; what it classified before is forgotten.
+
+        Raises:
+            RuntimeError: if the base passes ``cls_seg``, and the options with it, by.
+        """
+        self._classified, self._seen = False, []
+        outputs = super().forward(*args, **kwargs)
+        if not self._classified:
+            raise RuntimeError(
+                f'{type(self).__name__} gave logits without calling cls_seg, so classifier, '
+                'alignment and contrast would do nothing; choose a base that ends in cls_seg, or '
+                'give it a loss of lt_mm alone.'
+            )
+        return outputs
 
     def cls_seg(self, feat: Tensor) -> Tensor:
         """Classify each pixel; in training, remember what was classified."""
-        if self.training and self.contrast is not None:
-            if self._features is not None:
-                raise RuntimeError(
-                    f'{type(self).__name__} calls cls_seg more than once, so it is unknown which '
-                    'features the contrast loss is to compare; leave contrast out.'
-                )
-            self._features = feat
-        return self.finish(super().cls_seg(feat), feat)
+        self._classified = True
+        logits = self.finish(super().cls_seg(feat), feat)
+        if self.training and (self.contrast is not None or self.distillation is not None):
+            self._seen.append((feat, logits))
+        return logits
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict:
         """The losses of the base, those of the contrast, and ``loss_kd`` with a distillation.
 
+        Args:
+            seg_logits: of the base: (N, C, h, w), or these among others.
+            batch_data_samples: of the N images.
+
         Raises:
             ValueError: if a label is neither a class nor ``ignore_index``.
+            RuntimeError: if it is unknown which features or logits are meant.
             FloatingPointError: if the features that would become queries or keys are not finite.
         """
         if self.contrast is None and self.distillation is None:
@@ -138,7 +162,7 @@ class LongTailHead(LongTailOptions):
         labels = self._stack_batch_gt(batch_data_samples)
         # PIDNet's come with those of the edges.
         labels = labels[0] if isinstance(labels, tuple) else labels
-        features, self._features = self._features, None
+        features, logits = self._take_seen(seg_logits)
         with checked_once():
             self._check(labels, features)
             losses = super().loss_by_feat(seg_logits, batch_data_samples)
@@ -146,18 +170,33 @@ class LongTailHead(LongTailOptions):
                 ids = sample_ids(batch_data_samples).to(labels.device)
                 losses.update(self.contrast.contrast(self._batch(features, labels, ids)))
         if self.distillation is not None:
-            taught = None if self._taught is None else self._taught.logits
-            losses['loss_kd'] = self.distillation_loss(seg_logits, taught)
+            taught = taught_logits(self._taught, logits, self.align_corners)
+            losses['loss_kd'] = self.distillation_loss(logits, taught)
         return losses
+
+    def __getstate__(self) -> dict:
+        # What a step has left is no leaf of a graph, so it could not be copied.
+        return {**super().__getstate__(), '_seen': [], '_taught': None}
+
+    def _take_seen(self, seg_logits: Any) -> tuple[Tensor | None, Tensor]:
+        """Features and logits of the one call of ``cls_seg``."""
+        seen, self._seen = self._seen, []
+        if len(seen) == 1:
+            features, logits = seen[0]
+            # Where a base goes on from cls_seg, its own logits count.
+            return features, seg_logits if isinstance(seg_logits, Tensor) else logits
+        if self.contrast is None and isinstance(seg_logits, Tensor):
+            return None, seg_logits
+        wanted = 'features the contrast' if self.contrast is not None else 'logits the distillation'
+        when = f'{len(seen)} times for one batch' if self.training else 'in eval mode'
+        raise RuntimeError(
+            f'{type(self).__name__} called cls_seg {when}, so it is unknown which {wanted} is to '
+            'compare; compute losses in training mode, after one forward, or leave it out.'
+        )
 
     def _check(self, labels: Tensor, features: Tensor | None) -> None:
         finite = {}
         if self.contrast is not None:
-            if features is None:
-                raise RuntimeError(
-                    f'{type(self).__name__} gave logits without calling its cls_seg, so its '
-                    'features are unknown; leave contrast out.'
-                )
             finite['its features'] = features
             if self._taught is not None and self.takes_keys:
                 finite["the teacher's features"] = self._taught.features
@@ -217,10 +256,14 @@ class _LabelledPixels(NamedTuple):
     """(M,) int64, which of the N images."""
 
     @classmethod
-    def of(cls, labels: Tensor, size: tuple[int, int], ignore_index: int) -> '_LabelledPixels':
+    def of(
+        cls, labels: Tensor, size: tuple[int, int], ignore_index: int | None
+    ) -> '_LabelledPixels':
         """All that are labelled, of (N, 1, H, W) labels at the size (h, w)."""
         small = resize(labels.float(), size=size, mode='nearest')[:, 0].long()
-        pixels = (small != ignore_index).flatten().nonzero()[:, 0]
+        # No label is negative where nothing is ignored.
+        ignored = -1 if ignore_index is None else ignore_index
+        pixels = (small != ignored).flatten().nonzero()[:, 0]
         return cls(small.flatten()[pixels], pixels, pixels // small[0].numel())
 
     def sample(self, most: int, num_classes: int) -> '_LabelledPixels':
@@ -254,9 +297,17 @@ class _ClassifierOfRows:
         return self.layer(rows[:, :, None, None])[:, :, 0, 0]
 
 
-def _classifies(method: Any) -> bool:
-    """Whether the code of a method has ``self.cls_seg`` in it."""
-    if not hasattr(method, '__code__'):
-        return False
-    names = [instruction.argval for instruction in dis.get_instructions(method)]
-    return ('self', 'cls_seg') in pairwise(names)
+def taught_logits(
+    teacher: TeacherOutput | None, logits: Tensor, align_corners: bool
+) -> Tensor | None:
+    """Logits of a teacher at the size of a student's; None where there is no teacher.
+
+    Args:
+        teacher: what it says of the batch.
+        logits: (N, C, h, w) of the student.
+        align_corners: of the student's head.
+    """
+    if teacher is None or teacher.logits.shape[2:] == logits.shape[2:]:
+        return teacher and teacher.logits
+    size = logits.shape[2:]
+    return resize(teacher.logits, size=size, mode='bilinear', align_corners=align_corners)

@@ -1,7 +1,6 @@
 """A trained segmentor that gives features and logits."""
 
 import os
-import re
 
 import torch
 from mmseg.registry import MODELS as MMSEG_MODELS
@@ -13,8 +12,9 @@ from lt_mm.models.teachers.frozen_network import FrozenNetwork, TeacherOutput
 class SegmentationTeacher(FrozenNetwork):
     """Features that a trained segmentor gives its classifier, and its logits.
 
-    Auxiliary heads, losses and the queue of a GML head may be missing in the checkpoint, or be
-    there in vain.
+    Auxiliary heads, losses and the queue of a contrast loss may be missing in the checkpoint, or be
+    there in vain. Of a head that gives further logits, such as a DAHead, the first are those that
+    it predicts with.
 
     Args:
         config: see :class:`FrozenNetwork`.
@@ -25,7 +25,6 @@ class SegmentationTeacher(FrozenNetwork):
     """
 
     registry = MMSEG_MODELS
-    training_only = re.compile(r'(auxiliary_head|decode_head(\.\d+)?\.(gml|loss_decode))\.')
 
     def __init__(self, config: str | os.PathLike | dict, checkpoint: str | os.PathLike) -> None:
         super().__init__(config, checkpoint)
@@ -58,7 +57,7 @@ class SegmentationTeacher(FrozenNetwork):
                 f'the teacher head {type(self._head).__name__} does not use its conv_seg, so it '
                 'gives no features; choose a teacher with a per-pixel classifier.'
             )
-        return TeacherOutput(features, logits)
+        return TeacherOutput(features, logits[0] if isinstance(logits, tuple) else logits)
 
     def _capture(self, module: nn.Module, inputs: tuple) -> None:
         self._captured = inputs[0]
