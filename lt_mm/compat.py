@@ -9,6 +9,9 @@ from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
 
 _CONFIGS = Path(__file__).parent / '.mim' / 'configs'
+# By these a ClsHead of mmpretrain makes losses of logits, and predictions; all but the first have
+# no public name.
+LOSSES_OF_CLS_HEAD = ('loss', '_get_loss', '_get_predictions')
 
 
 def let_configs_inherit_from_mmseg() -> None:

@@ -1,15 +1,18 @@
 """Long-tailed classifiers, alignments and contrast losses on any classifying head of mmpretrain."""
 
 from collections.abc import Sequence
+from inspect import signature
+from itertools import pairwise
 from typing import Any
 
 import torch
 from mmpretrain.evaluation.metrics import Accuracy
-from mmpretrain.models.heads import ClsHead
+from mmpretrain.models.heads import ClsHead, DeiTClsHead, EfficientFormerClsHead
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from lt_mm.compat import LOSSES_OF_CLS_HEAD
 from lt_mm.functional import check_batch, check_labels, checked_once
 from lt_mm.models.heads.longtail import LongTailOptions
 from lt_mm.models.losses import ContrastBatch
@@ -31,12 +34,16 @@ class LongTailClsHead(LongTailOptions):
     a teacher may give keys and logits; in mmpretrain's own ImageClassifier there is one view, and
     the keys are the features themselves, detached. Inference is that of the classifier alone.
 
+    A base that can have a second classifier for the labels of a teacher, as EfficientFormerClsHead
+    and LeViTClsHead can, has none here: mmpretrain cannot train it.
+
     Args:
         args: those of the base, such as ``num_classes`` and ``in_channels``.
-        base: name or class of a head.
+        base: name or class of a head that computes its loss as mmpretrain's ClsHead does.
         loss: classification loss of mmpretrain's kind. Defaults to cross-entropy or, where
             ``alpha`` is given, to a ``LogitAdjustedLoss``.
         alpha: see :class:`~lt_mm.models.heads.longtail.LongTailOptions`.
+        distillation: see there; False is None.
         kwargs: see there, and those of the base.
 
     Raises:
@@ -54,12 +61,21 @@ class LongTailClsHead(LongTailOptions):
         *args: Any,
         loss: dict | nn.Module | None = None,
         alpha: float | None = None,
+        distillation: dict | bool | None = None,
         **kwargs: Any,
     ) -> None:
+        if distillation is True:
+            raise ValueError(
+                f'distillation of {type(self).__name__} is True, as for a second classifier, which '
+                "mmpretrain cannot train; give dict(type='lt_mm.KDLoss') to learn from a teacher, "
+                'or leave it out.'
+            )
         if loss is None:
             own = 0.0 if alpha is None else alpha
             loss = dict(type='lt_mm.LogitAdjustedLoss', alpha=own)
-        super().__init__(*args, loss=loss, alpha=alpha, **kwargs)
+        # Configs of mmpretrain say False of a second classifier.
+        distillation = None if distillation is False else distillation
+        super().__init__(*args, loss=loss, alpha=alpha, distillation=distillation, **kwargs)
         # What the classifier is given, while that is of interest.
         self._seen: list[Tensor] | None = None
         self._classifier().register_forward_pre_hook(self._see)
@@ -71,16 +87,39 @@ class LongTailClsHead(LongTailOptions):
 
     @classmethod
     def check_base(cls, base: type) -> None:
-        """Refuse what is no ClsHead.
+        """Refuse a head whose loss or predictions are not those of one classifier.
 
         Raises:
             ValueError: saying why, and what to use.
         """
+        told = f'base of {cls.__name__} is {base.__name__}, which'
         if not issubclass(base, ClsHead):
             raise ValueError(
-                f'base of {cls.__name__} is {base.__name__}, which is no ClsHead of mmpretrain and '
-                'predicts by other means than logits; choose a head such as LinearClsHead.'
+                f'{told} is no ClsHead of mmpretrain and has no softmax over classes of which an '
+                'image has one; choose a head such as LinearClsHead, or give this one a loss of '
+                'lt_mm alone.'
             )
+        if issubclass(base, DeiTClsHead):
+            raise ValueError(
+                f'{told} has a second classifier that mmpretrain cannot train; use '
+                "base='VisionTransformerClsHead', and distillation=dict(type='lt_mm.KDLoss') to "
+                'learn from a teacher.'
+            )
+        for method in LOSSES_OF_CLS_HEAD:
+            owner = next(one for one in base.__mro__ if method in vars(one))
+            # That of EfficientFormerClsHead only refuses its second classifier.
+            if owner not in (ClsHead, EfficientFormerClsHead):
+                raise ValueError(
+                    f'{told} has a {method} of its own, which would not be used; choose a head '
+                    "such as LinearClsHead, with classifier='cosine' for cosines, and a loss of "
+                    'lt_mm.'
+                )
+
+    @classmethod
+    def base_arguments(cls) -> dict[str, Any]:
+        """Without the second classifier of a base that can have one."""
+        taken = signature(cls.base_class.__init__).parameters
+        return dict(distillation=False) if 'distillation' in taken else {}
 
     def find_classifier(self) -> str:
         """Where the one linear layer is that gives the logits.
@@ -88,21 +127,26 @@ class LongTailClsHead(LongTailOptions):
         Raises:
             ValueError: if there is none, or more than one.
         """
-        found = {
-            path: part.weight.shape[1]
+        shapes = {
+            path: part.weight.shape
             for path, part in self.named_modules()
             if getattr(part, 'weight', None) is not None
             and part.weight.ndim == 2
-            and len(part.weight) == self.num_classes
+            and not path.startswith('loss_module')
         }
-        # Hidden layers may happen to be as wide as there are classes; the next one sees them.
-        if not found or any(width != self.num_classes for width in [*found.values()][1:]):
+        if not hasattr(self, 'num_classes') and shapes:
+            # VigClsHead does not tell.
+            self.num_classes = [*shapes.values()][-1][0]
+        found = [path for path in shapes if shapes[path][0] == getattr(self, 'num_classes', None)]
+        # Hidden layers may happen to be as wide as there are classes; the next layer sees them.
+        is_chain = all(after[1] == before[0] for before, after in pairwise(shapes.values()))
+        if not found or (len(found) > 1 and not (is_chain and found[-1] == [*shapes][-1])):
             raise ValueError(
-                f'{type(self).__name__} needs one linear layer of {self.num_classes} outputs, and '
-                f'its base has {", ".join(found) or "none"}; choose a head with one classifier, '
+                f'{type(self).__name__} needs one linear layer with an output for each class, and '
+                f'its base has {" and ".join(found) or "none"}; choose a head with one classifier, '
                 'such as LinearClsHead.'
             )
-        return [*found][-1]
+        return found[-1]
 
     @property
     def num_query_views(self) -> int:
@@ -111,13 +155,17 @@ class LongTailClsHead(LongTailOptions):
 
     def forward(self, feats: tuple[Any, ...]) -> Tensor:
         """Logits, (N, C); compensated in eval mode, where that is asked for."""
-        return self._classified(feats)[0]
+        return self.finish(*self._classified(feats))
+
+    def classifier_input(self, feats: tuple[Any, ...]) -> Tensor:
+        """(N, D), what the classifier is given for the features of each stage."""
+        return self._classified(feats)[1]
 
     def loss(
         self,
         feats: tuple[Tensor, ...],
         data_samples: list[DataSample],
-        queries: Tensor | None = None,
+        queries: Sequence[Tensor | None] | None = None,
         keys: Tensor | None = None,
         teacher_logits: Tensor | None = None,
         **kwargs: Any,
@@ -128,9 +176,9 @@ class LongTailClsHead(LongTailOptions):
             feats: features of each stage for the view to classify.
             data_samples: of the images, with hard labels or, after Mixup and the like, soft ones. A
                 contrast loss needs hard labels.
-            queries: (V, B, D), what :meth:`pre_logits` gives for the views to contrast. Defaults
-                to what the classifier was given.
-            keys: (B, key_channels). Default to the same, detached.
+            queries: (B, D) of each view to contrast, what :meth:`classifier_input` gives for it;
+                None for the view to classify. Defaults to that one alone.
+            keys: (B, key_channels). Default to those of the view to classify, detached.
             teacher_logits: (B, C), for the distillation.
             kwargs: further arguments of the classification loss.
 
@@ -144,13 +192,15 @@ class LongTailClsHead(LongTailOptions):
             FloatingPointError: if queries or keys are not finite.
         """
         logits, features = self._classified(feats)
+        logits = self.finish(logits, features)
         with checked_once():
             targets = self.targets(data_samples)
             losses = self.classification_loss(logits, targets, **kwargs)
             if self.contrast is not None:
-                queries = features[None] if queries is None else queries
+                views = (None,) if queries is None else queries
+                views = torch.stack([features if view is None else view for view in views])
                 keys = features if keys is None else keys
-                losses |= self._contrast_losses(queries, keys.detach(), targets, data_samples)
+                losses |= self._contrast_losses(views, keys.detach(), targets, data_samples)
         if self.distillation is not None:
             losses['loss_kd'] = self.distillation_loss(logits, teacher_logits)
         return losses
@@ -179,16 +229,19 @@ class LongTailClsHead(LongTailOptions):
         return losses
 
     def _classified(self, feats: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        """Finished logits and the features that the classifier was given for them."""
+        """Logits of the base, and the features that its classifier was given for them."""
         self._seen = []
-        logits = super().forward(feats)
-        seen, self._seen = self._seen, None
+        try:
+            logits = super().forward(feats)
+            seen = self._seen
+        finally:
+            self._seen = None
         if len(seen) != 1:
             raise RuntimeError(
                 f'{type(self).__name__} uses its classifier {self.classifier_path} {len(seen)} '
                 'times for one batch, so it is unknown what it classifies; choose another base.'
             )
-        return self.finish(logits, seen[0]), seen[0]
+        return logits, seen[0]
 
     def _see(self, module: nn.Module, inputs: tuple) -> None:
         if self._seen is not None:

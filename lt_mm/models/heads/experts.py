@@ -25,7 +25,8 @@ def expert_configs(
         ValueError: if they are no list of configs, there is none, there is an interplay of one, or
             predictions would be compensated twice.
     """
-    if isinstance(experts, int | str | Mapping) or not all(isinstance(e, Mapping) for e in experts):
+    is_list = isinstance(experts, Sequence) and not isinstance(experts, str)
+    if not is_list or not all(isinstance(expert, Mapping) for expert in experts):
         raise ValueError(
             f'experts of {owner} is {experts!r:.80}, but it must be a list with a config for each '
             'expert, such as [dict()] * 3.'

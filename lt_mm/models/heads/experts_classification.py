@@ -1,6 +1,6 @@
 """Several classifiers, each on its own features of the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,8 +48,9 @@ class MultiExpertClsHead(BaseModule):
         common: arguments of all experts, such as ``classifier`` or ``loss``.
 
     Raises:
-        ValueError: if there is no expert, a list has not E entries, or there is an interplay of one
-            expert; when called with other features than (N, E, D).
+        ValueError: if ``experts`` is no list of configs, there is no expert or an interplay of one,
+            an expert is no plain :class:`LongTailClsHead` of C classes, or predictions would be
+            compensated twice; when called with other features than (N, E, D).
         FloatingPointError: in training, if logits are not finite, with the first expert whose they
             are.
 
@@ -61,7 +62,7 @@ class MultiExpertClsHead(BaseModule):
         self,
         num_classes: int,
         in_channels: int,
-        experts: Sequence[dict],
+        experts: Sequence[dict] = (),
         interplay: dict | None = None,
         post_compensation: dict | None = None,
         distillation: dict | None = None,
@@ -72,6 +73,7 @@ class MultiExpertClsHead(BaseModule):
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        _refuse_old_arguments(name, dict(common, post_compensation=post_compensation))
         sizes = dict(type='lt_mm.LongTailClsHead', num_classes=num_classes, in_channels=in_channels)
         compensated = post_compensation is not None
         configs = expert_configs(experts, {**sizes, **common}, interplay, compensated, name)
@@ -84,12 +86,7 @@ class MultiExpertClsHead(BaseModule):
         shared = dict(post_compensation=post_compensation) if compensated else {}
         self.experts = ModuleList(MMPRETRAIN_MODELS.build({**c, **shared}) for c in configs)
         for index, expert in enumerate(self.experts):
-            if not isinstance(expert, LongTailClsHead) or expert.contrast or expert.distillation:
-                raise ValueError(
-                    f'expert{index} of {name} is a {type(expert).__name__}, but experts are '
-                    'lt_mm.LongTailClsHead without contrast and distillation; leave these out, or '
-                    'give the distillation beside experts.'
-                )
+            _check_expert(expert, num_classes, f'expert{index} of {name}')
         self.interplay: ExpertLoss | None = None
         if interplay is not None:
             self.interplay = MMPRETRAIN_MODELS.build(interplay)
@@ -210,3 +207,46 @@ class MultiExpertClsHead(BaseModule):
         for index, own in enumerate(logits):
             name = f'the logits of expert {index}'
             check_finite(own, type(self).__name__, name, 'the mean of all would be spoilt')
+
+
+def _check_expert(expert: nn.Module, num_classes: int, name: str) -> None:
+    """Refuse a head of which a loss or logits would be missing.
+
+    Raises:
+        ValueError: saying what to use.
+    """
+    told = f'{name} is a {type(expert).__name__}'
+    if not isinstance(expert, LongTailClsHead) or type(expert).loss is not LongTailClsHead.loss:
+        raise ValueError(
+            f"{told}, but experts are lt_mm.LongTailClsHead; give base='{type(expert).__name__}' "
+            'in place of type, where that is a head of one linear classifier.'
+        )
+    if expert.contrast is not None or expert.distillation is not None:
+        raise ValueError(
+            f'{told} with a contrast or a distillation, but experts have losses of their logits '
+            'alone; leave contrast out, and give the distillation beside experts.'
+        )
+    if expert.num_classes != num_classes:
+        raise ValueError(
+            f'{name} has num_classes={expert.num_classes}, but all need {num_classes}, to be '
+            'averaged; give num_classes beside experts alone.'
+        )
+
+
+def _refuse_old_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Say how what experts do not share is written now.
+
+    Raises:
+        TypeError: if an argument is of an earlier version.
+    """
+    if 'num_experts' in arguments:
+        raise TypeError(
+            f'{name} does not know num_experts any more: give experts=[dict()] * '
+            f'{arguments["num_experts"]!r}, a config for each expert.'
+        )
+    for argument in ('loss', 'post_compensation'):
+        if isinstance(arguments.get(argument), list | tuple):
+            raise TypeError(
+                f'{argument} of {name} is a list; give each expert its own: '
+                f'experts=[dict({argument}=...), ...].'
+            )

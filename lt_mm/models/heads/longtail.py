@@ -114,7 +114,7 @@ class LongTailOptions:
         **kwargs: Any,
     ) -> None:
         self._refuse_renamed(kwargs)
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs, **self.base_arguments())
         self.classifier_path = self.find_classifier()
         own = self._classifier()
         self._check_options(classifier, classifier_temperature, alignment, freeze_classifier, alpha)
@@ -175,6 +175,11 @@ class LongTailOptions:
             ValueError: saying why, and what to use.
         """
         raise NotImplementedError
+
+    @classmethod
+    def base_arguments(cls) -> dict[str, Any]:
+        """Arguments of the base that the options decide on."""
+        return {}
 
     def find_classifier(self) -> str:
         """Where the classifier is in the head, as it was built.

@@ -41,12 +41,13 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
         groups: three :class:`~lt_mm.structures.ClassGroups`, or their arguments. Defaults to 35 %
             and 35 % of the classes by falling count, and the rest, as on CIFAR-100-LT; on
             ImageNet-LT it is ``dict(sizes=(175, 605, 220))``.
-        kwargs: further ones of :class:`LongTailClsHead`. ``cal_acc`` is that of the sum.
+        kwargs: further ones of :class:`LongTailClsHead` that act on losses of the logits alone.
+            ``cal_acc`` and ``post_compensation`` are those of the sum.
 
     Raises:
-        ValueError: if ``beta`` is not in [0, 1], ``branch`` is unknown, or the groups are not three
-            that hold every class; in training, if no class of a group has a sample, or labels are
-            soft.
+        ValueError: if ``beta`` is not in [0, 1], ``branch`` is unknown, the groups are not three
+            that hold every class, or there is an alignment, a contrast or a distillation; in
+            training, if no class of a group has a sample, or labels are soft.
         RuntimeError: in training, without class counts.
 
     Source: Cui et al., ResLT: Residual Learning for Long-Tailed Recognition, TPAMI 2022, and
@@ -64,6 +65,12 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
     ) -> None:
         refuse_old_arguments(type(self).__name__, kwargs)
         super().__init__(num_classes, in_channels, **kwargs)
+        for option in ('alignment', 'contrast', 'distillation'):
+            if getattr(self, option) is not None:
+                raise ValueError(
+                    f'{option} of ResLTClsHead would not be used, since each image has features of '
+                    'three branches; leave it out, or take lt_mm.LongTailClsHead.'
+                )
         if not 0 <= beta <= 1:
             raise ValueError(
                 f'beta of ResLTClsHead is {beta}, but it must be in [0, 1]; 0.99 is usual.'
@@ -110,12 +117,12 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
         return torch.stack([self.fc(branch(features).mean((2, 3))) for branch in self.branches])
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (N, C), the sum of those of the branches.
+        """Logits (N, C), the sum of those of the branches; in eval mode compensated.
 
         Args:
             feats: features of each stage; the last, (N, D) or (N, D, H, W), is classified.
         """
-        return self.expert_logits(feats).sum(0)
+        return self.finish(self.expert_logits(feats).sum(0), None)
 
     def loss(
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any

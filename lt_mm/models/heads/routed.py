@@ -38,11 +38,11 @@ class RoutedClsHead(MultiExpertClsHead):
             configs, 20 in its code.
         threshold: probability above which one more expert is asked.
         kwargs: further ones of :class:`MultiExpertClsHead`. ``expert_predictions`` is not for
-            experts of which some are not asked.
+            experts of which some are not asked, ``distillation`` not for experts that are frozen.
 
     Raises:
-        ValueError: if there are fewer than two experts, a setting is out of its range, or
-            ``expert_predictions`` is set; in training, if labels are soft.
+        ValueError: if there are fewer than two experts, a setting is out of its range, or one of
+            these two is set; in training, if labels are soft.
 
     Source: Wang et al., ICLR 2021 (RIDE), expert assignment, and its public code.
     """
@@ -168,11 +168,22 @@ class RoutedClsHead(MultiExpertClsHead):
     def _check_arguments(self) -> None:
         top_k = self.routers.top_k
         for wrong, argument, value, remedy in (
-            (self.num_experts < 2, 'num_experts', self.num_experts, 'give two or more to choose'),
+            (
+                self.num_experts < 2,
+                'number of experts',
+                self.num_experts,
+                'give two or more to choose',
+            ),
             (not 1 <= top_k <= self.num_classes, 'top_k', top_k, 'give 1 to num_classes'),
             (not self.pos_weight > 0, 'pos_weight', self.pos_weight, 'give a positive one'),
             (not 0 <= self.threshold < 1, 'threshold', self.threshold, 'give one in [0, 1)'),
             (self.expert_predictions, 'expert_predictions', True, 'evaluate the first stage'),
+            (
+                self.distillation is not None,
+                'distillation',
+                type(self.distillation).__name__,
+                'the experts are frozen, so set it to None',
+            ),
         ):
             if wrong:
                 raise ValueError(f'{argument} of RoutedClsHead is {value}; {remedy}.')

@@ -49,16 +49,17 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
         freeze_encoder: whether backbone and neck stay as they are, so that the head alone is
             trained; take their weights from ``load_from``.
         frozen_batch_norm: 'eval' or 'statistics', see
-            :class:`~lt_mm.models.layers.FrozenParts`.
+            :class:`~lt_mm.models.networks.frozen_parts.FrozenParts`.
         data_preprocessor: mmpretrain's argument.
         train_cfg: mmpretrain's argument; batch augmentations, for one view only.
         kwargs: further ones of mmpretrain's ImageClassifier.
 
     Raises:
         ValueError: if the head has a distillation but no teacher, or nothing in it uses the
-            teacher or the momentum encoder; if ``key_momentum`` is not between 0 and 1. In
-            training, if the teacher gives features of another width than the loss takes, or was
-            trained on otherwise normalised images, or the batch has no one to three views.
+            teacher or the momentum encoder; if ``key_momentum`` is not between 0 and 1; if the
+            encoder under a :class:`RoutedClsHead` is not frozen. In training, if the teacher gives
+            features of another width than the loss takes, or was trained on otherwise normalised
+            images, or the batch has no one to three views.
 
     Source: Suh and Seo, ICML 2023, section 3.3, section 4.2 and Table 7.
     """
@@ -119,9 +120,13 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
         student = forward_views(self.extract_feat, views, wanted)
         taught = self._taught(views)
         given = {}
+        # Each view goes through the head once, the classified one in its loss.
+        rows = {view: head.classifier_input(student[view]) for view in queries if view}
         if queries:
-            given['queries'] = torch.stack([head.pre_logits(student[view]) for view in queries])
-        if head.takes_keys and (last or not own_keys):
+            given['queries'] = [rows.get(view) for view in queries]
+        if own_keys and last in rows:
+            given['keys'] = rows[last]
+        elif head.takes_keys and (last or not own_keys):
             given['keys'] = self._keys(views[last], student.get(last), taught.get(last))
         if _distils(head):
             given['teacher_logits'] = taught[0].logits
@@ -170,10 +175,10 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
                 check_feature_width(taught.features.shape[1], width, f'head.{argument}')
             return taught.features
         if self.key_encoder is None:
-            return self.head.pre_logits(student)
+            return self.head.classifier_input(student)
         if self.training:
             self.key_encoder.update_parameters(self._encoder())
-        return self.head.pre_logits(self.key_encoder(view))
+        return self.head.classifier_input(self.key_encoder(view))
 
     def _encoder(self) -> nn.Sequential:
         """Backbone and neck as one module, which is not kept."""
@@ -193,6 +198,11 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
                 f'{name} has a teacher, but the head {head} takes neither its features as keys nor '
                 'its logits; give the head a contrast loss that takes keys, such as lt_mm.GMLLoss, '
                 'or a distillation, or leave the teacher out.'
+            )
+        if isinstance(self.head, RoutedClsHead) and not self.freeze_encoder:
+            raise ValueError(
+                f'the head {head} trains its routers alone, but {name} would train the backbone; '
+                'set freeze_encoder=True.'
             )
         if key_momentum is None:
             return
