@@ -1,4 +1,4 @@
-"""The weights in a checkpoint, read without running what else the file may hold."""
+"""The weights in a checkpoint, read without running what else it holds; which a network needs."""
 
 import os
 import re
@@ -13,6 +13,13 @@ from mmengine.dist import barrier, get_rank
 from mmengine.fileio import get_file_backend
 from torch import Tensor
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+# How names of weights begin that predict nothing: of auxiliary heads, of the momentum encoder and,
+# anywhere in a head, of its losses. The contrast was called gml before.
+TRAINING_ONLY = re.compile(
+    r'(auxiliary_head|key_encoder|'
+    r'(decode_)?head\.(.+\.)?(loss_decode|loss_module|contrast|gml|distillation|interplay))\.'
+)
 
 
 class _Unread:

@@ -3,10 +3,14 @@
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.dataset import BaseDataset
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 _CONFIGS = Path(__file__).parent / '.mim' / 'configs'
 # By these a ClsHead of mmpretrain makes losses of logits, and predictions; all but the first have
@@ -75,3 +79,67 @@ def _name_in_lt_mm(cfg_path: str) -> str | None:
             f'{cfg_path} is no config: {_CONFIGS} has no file {name}; check folder and spelling.'
         )
     return name
+
+
+def draws_batches_to_skip(loop: Any) -> bool:
+    """Whether a resumed loop loads the batches that it has trained on before.
+
+    OpenMMLab's mmengine 0.10.7 does in a loop by iteration, which costs time and random numbers;
+    the fork asks the sampler to skip them.
+
+    Args:
+        loop: of the training.
+    """
+    batches = getattr(loop, 'dataloader_iterator', None)
+    return batches is not None and not hasattr(batches, 'skip_iter')
+
+
+def is_batch_norm(layer: nn.Module) -> bool:
+    """Whether a layer is a batch normalisation of any dimension, in sync over processes or not.
+
+    torch has no public base class of them.
+    """
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
+
+
+def swaps_channels(preprocessor: nn.Module | None) -> bool | None:
+    """Whether a data preprocessor swaps red and blue; None where that is not known.
+
+    mmengine and mmseg keep it under no public name, mmpretrain's ClsDataPreprocessor under another
+    one.
+    """
+    return getattr(preprocessor, '_channel_conversion', getattr(preprocessor, 'to_rgb', None))
+
+
+def stacked_labels(head: nn.Module, data_samples: list) -> Tensor | tuple[Tensor, ...]:
+    """The (N, 1, H, W) labels that a decode head of mmseg learns from, as it collects them itself.
+
+    Some heads collect more than one map, which no public method tells.
+    """
+    return head._stack_batch_gt(data_samples)
+
+
+def whole_dataset(dataset: Dataset) -> Dataset:
+    """The data set of which mmengine has cut a part for ``num_batch_per_epoch``, or itself.
+
+    The wrapper that the Runner makes for that has it under no public name.
+    """
+    return getattr(dataset, '_dataset', dataset)
+
+
+def has_intact_archive(dataset: Dataset) -> bool:
+    """Whether the files of a CIFAR of mmpretrain are there and have the right sums.
+
+    Its public methods only fail where they are not, like those of any other fault.
+    """
+    return dataset._check_integrity()
+
+
+def name_classes(dataset: BaseDataset, names: tuple[str, ...]) -> None:
+    """Give the classes of a data set their names, once its file was read; ``metainfo`` is a copy.
+
+    Args:
+        dataset: of mmengine's kind.
+        names: one a class, in the order of the labels.
+    """
+    dataset._metainfo['classes'] = names

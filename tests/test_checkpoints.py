@@ -15,7 +15,7 @@ from mmengine.runner import save_checkpoint
 from torch import nn
 
 from lt_mm import checkpoints as safe_checkpoint
-from lt_mm.checkpoints import load_weights
+from lt_mm.checkpoints import TRAINING_ONLY, load_weights
 
 
 class Reduced:
@@ -250,3 +250,30 @@ def test_one_process_a_machine_downloads(server, monkeypatch, local_rank):
     with pytest.raises(ConnectionError):
         load_weights(f'{address}/no.pth')
     assert len(before_barrier) == 2, 'a failure would leave the other processes waiting'
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('auxiliary_head.conv_seg.weight', True),
+        ('auxiliary_head.0.loss_decode.class_counts.counts', True),
+        ('decode_head.gml.queue.features', True),
+        ('decode_head.contrast.queue.features', True),
+        ('decode_head.1.loss_decode.0.class_counts.counts', True),
+        ('decode_head.experts.2.contrast.query_mlp.0.weight', True),
+        ('decode_head.interplay.class_counts.counts', True),
+        ('head.loss_module.class_counts.counts', True),
+        ('head.experts.0.loss_module.class_counts.counts', True),
+        ('head.distillation.mlp.0.weight', True),
+        ('key_encoder.module.0.conv1.weight', True),
+        ('backbone.contrast.weight', False),
+        ('decode_head.conv_seg.weight', False),
+        ('decode_head.gmlp.weight', False),
+        ('decode_head.experts.0.post_compensation.class_counts.counts', False),
+        ('head.fc.weight', False),
+        ('head.alignment.scale', False),
+        ('neck.key_encoder.weight', False),
+    ],
+)
+def test_what_only_training_needs(name, expected):
+    assert bool(TRAINING_ONLY.match(name)) is expected

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import CIFAR10, CIFAR100
 
+from lt_mm.compat import has_intact_archive
 from lt_mm.datasets.long_tail_profile import (
     long_tailed_counts_of_head,
     profile_ratios,
@@ -77,7 +78,7 @@ class CIFAR10LT(CIFAR10):
         try:
             return super().load_data_list()
         except Exception as error:
-            if self._check_integrity():
+            if has_intact_archive(self):
                 raise
             root = osp.abspath(self.data_prefix['root'])
             raise FileNotFoundError(

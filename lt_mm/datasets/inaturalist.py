@@ -4,6 +4,7 @@ import json
 
 from mmengine.fileio import get_file_backend, get_text
 
+from lt_mm.compat import name_classes
 from lt_mm.datasets.label_lists import LabelListDataset
 from lt_mm.registry import DATASETS
 
@@ -61,7 +62,7 @@ class INaturalist2018(LabelListDataset):
                 f'that year ({self.list_source}).'
             )
         if tuple(self.CLASSES) == numbers:
-            self._metainfo['classes'] = tuple(names[label] for label in sorted(names))
+            name_classes(self, tuple(names[label] for label in sorted(names)))
 
 
 @DATASETS.register_module()

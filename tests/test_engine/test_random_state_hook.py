@@ -229,6 +229,17 @@ def train_rank(rank, folder):
     return records
 
 
+def test_a_checkpoint_at_another_moment_has_no_states(tmp_path, caplog):
+    """Only rank 0 saves, when it is too late to ask the others."""
+    runner, hook = make_runner(tmp_path), RandomStateHook()
+    runner._world_size = 2
+    runner.logger.addHandler(caplog.handler)
+    checkpoint = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert checkpoint == {}
+    assert 'only where CheckpointHook saves: this checkpoint has none' in caplog.text
+
+
 def test_each_rank_gets_its_own_states_back(two_ranks, tmp_path):
     ranks = two_ranks(train_rank, tmp_path)
     for straight, resumed in ranks:

@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
 
+from lt_mm.compat import draws_batches_to_skip
 from lt_mm.engine.train_sampler import sampler_of, samples_of
 from lt_mm.engine.worker_seeding import WorkerSeeding
 from lt_mm.registry import HOOKS
@@ -52,34 +53,55 @@ class RandomStateHook(Hook):
     another number of ranks.
     """
 
-    # After the hooks that draw random numbers themselves.
-    priority = 'LOWEST'
+    # After the hooks that draw random numbers themselves, before CheckpointHook (90).
+    priority = 89
 
     def __init__(self) -> None:
         self._loaded: list[dict] | None = None
-        self._of_all_ranks: list[dict] | None = None
+        self._gathered: list[dict] | None = None
+        self._gathered_at: int | None = None
         self._before_validation: dict | None = None
 
-    def before_train(self, runner: Runner) -> None:
-        """Have every rank give its states whenever a checkpoint is saved.
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Gather the states of all ranks if CheckpointHook is about to save this iteration.
+
+        Only rank 0 gets as far as ``before_save_checkpoint``, which is too late to ask the others.
 
         Args:
-            runner (Runner): The runner of the training process. All its ranks have to call its
-                ``save_checkpoint``, as mmengine's ``CheckpointHook`` does.
+            runner: of the training process.
+            batch_idx: unused.
+            data_batch: unused.
+            outputs: unused.
         """
-        save = runner.save_checkpoint
+        if any(_saves_iteration(hook, runner) for hook in runner.hooks):
+            self._gather(runner)
 
-        @wraps(save)
-        def gather_and_save(*args: Any, **kwargs: Any) -> None:
-            self._of_all_ranks = all_gather_object(self._state(runner))
-            save(*args, **kwargs)
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Gather the states of all ranks, for CheckpointHook may save the epoch."""
+        self._gather(runner)
 
-        # Ranks but the first get no further than this method: they see no before_save_checkpoint.
-        runner.save_checkpoint = gather_and_save
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Gather the states of all ranks, for CheckpointHook may save the best network."""
+        if isinstance(runner.train_dataloader, DataLoader):
+            self._gather(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the states of all ranks."""
-        checkpoint[_KEY] = self._of_all_ranks
+        if runner.world_size == 1:
+            self._gather(runner)
+        if self._gathered_at == runner.iter:
+            checkpoint[_KEY] = self._gathered
+        else:
+            runner.logger.warning(
+                'RandomStateHook knows the random states of other ranks only where CheckpointHook '
+                'saves: this checkpoint has none, and a run resumed from it draws other numbers.'
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the states until training begins."""
@@ -108,8 +130,8 @@ class RandomStateHook(Hook):
         state = loaded[get_rank()]
         if state['sampler_seed'] is not None:
             sampler_of(loader).seed = state['sampler_seed']
-        if hasattr(runner.train_loop, 'dataloader_iterator'):
-            _RestoringIterator(runner.train_loop, lambda: _set_states(state))
+        if draws_batches_to_skip(runner.train_loop):
+            _SkippedBatches(runner.train_loop, lambda: _set_states(state))
         else:
             _set_states(state)
 
@@ -122,6 +144,10 @@ class RandomStateHook(Hook):
         _set_states(self._before_validation)
         self._before_validation = None
 
+    def _gather(self, runner: Runner) -> None:
+        self._gathered = all_gather_object(self._state(runner))
+        self._gathered_at = runner.iter
+
     def _state(self, runner: Runner) -> dict:
         # With save_best, checkpoints are also saved while validating.
         state = dict(self._before_validation or _get_states())
@@ -129,27 +155,31 @@ class RandomStateHook(Hook):
         return {**state, 'sampler_seed': None if seed is None else int(seed)}
 
 
-class _RestoringIterator:
-    """Stand in for the batches of an iteration-based loop until those to skip are skipped."""
+class _SkippedBatches:
+    """Stand in for the batches of a loop by iteration until those to skip are drawn."""
 
     def __init__(self, loop: BaseLoop, restore: Callable[[], None]) -> None:
         self.loop = loop
         self.restore = restore
         self.batches = loop.dataloader_iterator
-        # OpenMMLab's mmengine 0.10.7 has no skip_iter: it draws the batches to skip.
-        self.drawn_to_skip = 0 if hasattr(self.batches, 'skip_iter') else loop.iter
+        self.left = loop.iter
         loop.dataloader_iterator = self
 
-    def skip_iter(self, num_iters: int) -> None:
-        self.batches.skip_iter(num_iters)
-
     def __next__(self) -> Any:
-        if self.drawn_to_skip > 0:
-            self.drawn_to_skip -= 1
-        else:
+        if self.left == 0:
             self.loop.dataloader_iterator = self.batches
             self.restore()
+        self.left -= 1
         return next(self.batches)
+
+
+def _saves_iteration(hook: Hook, runner: Runner) -> bool:
+    """Whether it is a CheckpointHook that saves after this iteration, by its own rule."""
+    if not isinstance(hook, CheckpointHook) or hook.by_epoch:
+        return False
+    if hook.save_last and hook.is_last_train_iter(runner):
+        return True
+    return hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
 
 
 def _go_on_within_epoch(runner: Runner) -> int:

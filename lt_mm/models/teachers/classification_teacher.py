@@ -1,7 +1,6 @@
 """A trained classifier that gives features and logits."""
 
 import os
-import re
 
 import torch
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
@@ -13,9 +12,6 @@ from lt_mm.models.teachers.frozen_network import FrozenNetwork, TeacherOutput
 class ClassificationTeacher(FrozenNetwork):
     """Features and logits of any classifier of mmpretrain.
 
-    Losses and the momentum encoder of this package's own models may be missing in the checkpoint,
-    or be there in vain.
-
     Args:
         config: see :class:`FrozenNetwork`.
         checkpoint: likewise.
@@ -25,7 +21,6 @@ class ClassificationTeacher(FrozenNetwork):
     """
 
     registry = MMPRETRAIN_MODELS
-    training_only = re.compile(r'(key_encoder|head\.(contrast|distillation|loss_module))\.')
 
     def __init__(self, config: str | os.PathLike | dict, checkpoint: str | os.PathLike) -> None:
         super().__init__(config, checkpoint)

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import re
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,7 +10,8 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from lt_mm.checkpoints import load_weights
+from lt_mm.checkpoints import TRAINING_ONLY, load_weights
+from lt_mm.compat import swaps_channels
 
 
 class TeacherOutput(NamedTuple):
@@ -30,9 +30,9 @@ class FrozenNetwork:
     the state dict, ``train()`` and DDP. Its weights are read without running any code that the
     file may bring. A deep copy, as an averaged model takes one, is the network itself.
 
-    Subclasses say what they want of it, and set ``registry``, where its type is looked up, and
-    ``training_only``, which matches the start of the names of weights that only training needs:
-    they may be missing in the checkpoint, or be there in vain.
+    Subclasses say what they want of it, and set ``registry``, where its type is looked up. Weights
+    that only training needs, such as those of losses and auxiliary heads, may be missing in the
+    checkpoint, or be there in vain.
 
     Args:
         config: config file of the network (a path, or a name such as
@@ -48,7 +48,6 @@ class FrozenNetwork:
     """
 
     registry: ClassVar[Registry]
-    training_only: ClassVar[re.Pattern]
 
     def __init__(self, config: str | os.PathLike | dict, checkpoint: str | os.PathLike) -> None:
         model = teacher_model_config(config)
@@ -74,7 +73,7 @@ class FrozenNetwork:
 
     def _load_strictly(self, checkpoint: str | os.PathLike) -> None:
         weights = load_weights(checkpoint)
-        for name in [name for name in weights if self.training_only.match(name)]:
+        for name in [name for name in weights if TRAINING_ONLY.match(name)]:
             del weights[name]
         try:
             missing, unexpected = self.model.load_state_dict(weights, strict=False)
@@ -84,7 +83,7 @@ class FrozenNetwork:
         missing = [
             name
             for name in missing
-            if not self.training_only.match(name) and not name.endswith('num_batches_tracked')
+            if not TRAINING_ONLY.match(name) and not name.endswith('num_batches_tracked')
         ]
         faults = [
             f'{len(names)} {fault}: {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}'
@@ -193,9 +192,7 @@ def check_preprocessing(
 
 def _normalisation(preprocessor: BaseDataPreprocessor | None) -> dict | None:
     """What is done to the values of an image; None where that is not known."""
-    # mmengine and mmseg keep whether channels are swapped under no public name, mmpretrain's
-    # ClsDataPreprocessor under another one.
-    swaps = getattr(preprocessor, '_channel_conversion', getattr(preprocessor, 'to_rgb', None))
+    swaps = swaps_channels(preprocessor)
     if swaps is None:
         return None
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
