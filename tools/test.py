@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import METRICS, RUNNERS
+from mmengine.registry import METRICS
 
 from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
-from lt_mm.engine.distributed import prepare_distributed, write_metrics_once
+from lt_mm.engine.distributed import build_runner, write_metrics_once
 from lt_mm.engine.launch import add_common_arguments, load_config, stop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,8 +57,8 @@ def paint_predictions(cfg: Config, args: argparse.Namespace) -> None:
     A hook or visualizer that the config lacks is added.
 
     Args:
-        cfg (Config): Changed in place.
-        args (argparse.Namespace): ``show``, ``show_dir``, ``wait_time`` and ``interval``.
+        cfg: changed in place.
+        args: ``show``, ``show_dir``, ``wait_time`` and ``interval``.
     """
     classify = cfg.get('default_scope') == 'mmpretrain'
     if cfg.get('default_hooks') is None:
@@ -84,10 +84,10 @@ def average_over_views(cfg: Config) -> None:
     """Apply ``--tta``: wrap the model and replace the pipeline of every test dataset.
 
     Args:
-        cfg (Config): Changed in place.
+        cfg: changed in place.
 
     Raises:
-        SystemExit: If the config lacks ``tta_model`` or ``tta_pipeline``.
+        SystemExit: if the config lacks ``tta_model`` or ``tta_pipeline``.
     """
     for key in ('tta_model', 'tta_pipeline'):
         if cfg.get(key) is None:
@@ -101,11 +101,11 @@ def keep_predictions(cfg: Config, out: str) -> None:
     """Apply ``--out``.
 
     Args:
-        cfg (Config): Changed in place.
-        out (str): Folder; made if it does not exist.
+        cfg: changed in place.
+        out: folder; made if it does not exist.
 
     Raises:
-        SystemExit: If no metric of a segmentation config can write predictions.
+        SystemExit: if no metric of a segmentation config can write predictions.
     """
     evaluators = cfg.get('test_evaluator') or []
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators)
@@ -151,8 +151,7 @@ def main() -> None:
     if args.out:
         keep_predictions(cfg, args.out)
     write_metrics_once(cfg)
-    prepare_distributed(cfg)
-    RUNNERS.build(cfg).test()
+    build_runner(cfg).test()
 
 
 if __name__ == '__main__':

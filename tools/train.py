@@ -8,10 +8,9 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
-from lt_mm.engine.distributed import prepare_distributed
+from lt_mm.engine.distributed import build_runner
 from lt_mm.engine.launch import add_common_arguments, has_accelerator, load_config, stop
 from lt_mm.stages.read import read_stages
 from lt_mm.stages.run import plan_stages, train_earlier_stages
@@ -46,11 +45,11 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     """Apply ``--resume``; without it the config's own ``resume`` and ``load_from`` stand.
 
     Args:
-        cfg (Config): Changed in place.
-        resume (str | None): Path or address of a checkpoint, 'auto' or None.
+        cfg: changed in place.
+        resume: path or address of a checkpoint, 'auto' or None.
 
     Raises:
-        SystemExit: If the checkpoint does not exist.
+        SystemExit: if the checkpoint does not exist.
     """
     if resume == 'auto':
         cfg.resume = find_latest_checkpoint(cfg.work_dir) is not None
@@ -72,11 +71,11 @@ def set_mixed_precision(cfg: Config, amp: bool) -> None:
     """Apply ``--amp``, and refuse mixed precision where no device can do it.
 
     Args:
-        cfg (Config): Changed in place.
-        amp (bool): Whether ``--amp`` was given.
+        cfg: changed in place.
+        amp: whether ``--amp`` was given.
 
     Raises:
-        SystemExit: If the machine has no accelerator, or the config's optimizer wrapper has no
+        SystemExit: if the machine has no accelerator, or the config's optimizer wrapper has no
             counterpart in mixed precision.
     """
     wrapper = cfg.get('optim_wrapper') or {}
@@ -107,9 +106,7 @@ def main() -> None:
         if stage.skipped is None:
             set_mixed_precision(stage.cfg, args.amp)
     train_earlier_stages(stages, plan_stages(stages))
-    prepare_distributed(cfg)
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    RUNNERS.build(cfg).train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -36,13 +36,13 @@ def check_dataset_paths(cfg: Config, dataloaders: Sequence[str] = DATALOADERS) -
     ``download`` is true.
 
     Args:
-        cfg (Config): A config of mmseg or mmpretrain; ``default_scope`` says where the names of
+        cfg: a config of mmseg or mmpretrain; ``default_scope`` says where the names of
             datasets are looked up.
-        dataloaders (Sequence[str]): Keys of ``cfg`` to look at; those absent or None are skipped.
+        dataloaders: keys of ``cfg`` to look at; those absent or None are skipped.
             Defaults to the loaders for training, validation and test.
 
     Raises:
-        FileNotFoundError: With the name of the first dataset that is missing, its absolute path
+        FileNotFoundError: with the name of the first dataset that is missing, its absolute path
             and the options that would set it.
     """
     missing = []
@@ -72,12 +72,12 @@ def walk_datasets(dataset: object, option: str) -> Iterator[tuple[str, dict]]:
     """Yield the datasets that wrappers such as ``RepeatDataset`` or ``ConcatDataset`` hold.
 
     Args:
-        dataset (object): The ``dataset`` of a dataloader. What is no dict, such as a dataset that
+        dataset: the ``dataset`` of a dataloader. What is no dict, such as a dataset that
             is already built, is skipped.
-        option (str): Dotted key of ``dataset``, as ``--cfg-options`` takes it.
+        option: dotted key of ``dataset``, as ``--cfg-options`` takes it.
 
     Yields:
-        tuple[str, dict]: Dotted key and config of every innermost dataset.
+        Dotted key and config of every innermost dataset.
     """
     if not isinstance(dataset, Mapping):
         return

@@ -14,6 +14,8 @@ from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from lt_mm.engine.launch import has_accelerator, stop
@@ -36,9 +38,9 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
     over the processes at every step, so that all validate the model that is saved.
 
     Args:
-        module (nn.Module): The model; its ``SyncBatchNorm`` layers are replaced.
-        device_ids (Any): Ignored, because the Runner hands every wrapper its local rank.
-        broadcast_buffers (bool): See ``DistributedDataParallel``. Defaults to False: buffers of
+        module: the model; its ``SyncBatchNorm`` layers are replaced.
+        device_ids: ignored, because the Runner hands every wrapper its local rank.
+        broadcast_buffers: see ``DistributedDataParallel``. Defaults to False: buffers of
             lt_mm are the same in all processes anyway.
         **kwargs: Those of ``MMDistributedDataParallel``.
     """
@@ -88,10 +90,10 @@ def prepare_distributed(cfg: Config) -> None:
     without a launcher or with an accelerator: there mmengine does it all.
 
     Args:
-        cfg (Config): With ``launcher`` set; changed in place.
+        cfg: with ``launcher`` set; changed in place.
 
     Raises:
-        SystemExit: If the launcher left out what it should have told this process.
+        SystemExit: if the launcher left out what it should have told this process.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or has_accelerator():
@@ -107,6 +109,20 @@ def prepare_distributed(cfg: Config) -> None:
         wrapper['type'] = 'lt_mm.CPUDistributedDataParallel'
         wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
         cfg.model_wrapper_cfg = wrapper
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config that :func:`~lt_mm.engine.launch.load_config` read.
+
+    Args:
+        cfg: with ``launcher`` set; changed in place where several processes need it.
+
+    Raises:
+        SystemExit: if the launcher left out what it should have told this process.
+    """
+    prepare_distributed(cfg)
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    return RUNNERS.build(cfg)
 
 
 def end_process_group() -> None:

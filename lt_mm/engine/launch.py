@@ -17,10 +17,10 @@ def stop(message: str) -> NoReturn:
     """Print ``message`` to stderr and leave with exit code 2, without a traceback.
 
     Args:
-        message (str): One sentence that names the thing, the value and the remedy.
+        message: one sentence that names the thing, the value and the remedy.
 
     Raises:
-        SystemExit: Always, with code 2.
+        SystemExit: always, with code 2.
     """
     print(message, file=sys.stderr)
     raise SystemExit(2)
@@ -35,7 +35,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that follow the positional arguments of every tool.
 
     Args:
-        parser (argparse.ArgumentParser): Changed in place.
+        parser: changed in place.
     """
     parser.add_argument(
         '--work-dir',
@@ -73,15 +73,15 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
     unless the variant or the command line says otherwise.
 
     Args:
-        args (argparse.Namespace): ``config`` and the options of :func:`add_common_arguments`.
-        root (Path): Repository root, where a relative config is looked for when the current
+        args: ``config`` and the options of :func:`add_common_arguments`.
+        root: repository root, where a relative config is looked for when the current
             directory does not have it.
 
     Returns:
-        Config: With ``launcher`` and ``work_dir`` set, and its ``default_scope`` made current.
+        With ``launcher`` and ``work_dir`` set, and its ``default_scope`` made current.
 
     Raises:
-        SystemExit: If there is no such config file, or it has no such variant.
+        SystemExit: if there is no such config file, or it has no such variant.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = Path(args.config)
@@ -115,12 +115,12 @@ def select_variant(cfg: Config, name: str | None) -> None:
     differs from the rest of the config, merged as a config is into its ``_base_``.
 
     Args:
-        cfg (Config): Changed in place: without ``variants`` and, if one is selected, with its name
+        cfg: changed in place: without ``variants`` and, if one is selected, with its name
             as ``variant``.
-        name (str | None): Of the variant; None leaves the config as it is without any.
+        name: of the variant; None leaves the config as it is without any.
 
     Raises:
-        SystemExit: If the config has no variant of that name.
+        SystemExit: if the config has no variant of that name.
     """
     variants = cfg.pop('variants', None) or {}
     if name is None:

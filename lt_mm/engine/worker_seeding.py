@@ -16,10 +16,10 @@ class WorkerSeeding:
     cannot repeat. It is the collate function, because that is what a worker calls once a batch.
 
     Args:
-        loader (DataLoader): Its ``worker_init_fn`` and ``collate_fn`` are replaced; workers that
+        loader: its ``worker_init_fn`` and ``collate_fn`` are replaced; workers that
             run already are not reached.
-        seed (int): Seed of the run, at least 0.
-        first (Sequence[int]): For each worker, the number of the first batch it will make. From
+        seed: seed of the run, at least 0.
+        first: for each worker, the number of the first batch it will make. From
             there a worker counts in steps of the number of workers.
     """
 

@@ -29,11 +29,11 @@ def read_stages(cfg: Config, root: Path) -> list[Stage]:
             its folder ``configs``.
 
     Returns:
-        list[Stage]: In the order of training, the last stage included. Those in whose place a user
+        In the order of training, the last stage included. Those in whose place a user
         gave a checkpoint are marked as skipped.
 
     Raises:
-        SystemExit: If an entry of ``earlier_stages`` cannot be understood.
+        SystemExit: if an entry of ``earlier_stages`` cannot be understood.
     """
     stages = _read(Stage(_LAST, cfg, variant=cfg.get('variant')), root, (cfg.filename,))
     for stage in reversed(stages[:-1]):

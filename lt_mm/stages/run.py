@@ -1,6 +1,6 @@
 """Trainings that a config builds on, such as its teacher's, done by the same command."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed, is_main_process
@@ -19,11 +19,11 @@ def plan_stages(stages: Sequence[Stage]) -> list[Stage]:
         stages: Those of :func:`read_stages`.
 
     Returns:
-        list[Stage]: Those to train, the last one included. Left out are the skipped ones, the
+        Those to train, the last one included. Left out are the skipped ones, the
         finished ones, and those for stages that are finished or, for their weights, resumed.
 
     Raises:
-        SystemExit: If a stage was begun with another config, data is missing, or a model has a
+        SystemExit: if a stage was begun with another config, data is missing, or a model has a
             teacher without a checkpoint.
     """
     training = [stages[-1]]
@@ -79,15 +79,17 @@ def _needs(taker: Stage, giver: Stage, training: Sequence[Stage]) -> bool:
 
 
 def _check_teacher(stage: Stage) -> None:
-    teacher = (stage.cfg.get('model') or {}).get('teacher')
+    settings = ('config', 'checkpoint')
+    teacher = stage.teacher
     # Other packages have teachers of other kinds.
-    if not isinstance(teacher, Mapping) or 'config' not in teacher:
+    if teacher is None or 'teacher' in stage.receives or teacher and not {*teacher} & {*settings}:
         return
-    if not teacher.get('checkpoint') and 'teacher' not in stage.receives:
+    missing = [setting for setting in settings if not teacher.get(setting)]
+    if missing:
+        wanted = [f'{stage.options}model.teacher.{setting}=PATH' for setting in missing]
         stop(
-            f'The teacher of {stage.cfg.filename} has no checkpoint: give '
-            f'{stage.options}model.teacher.checkpoint=PATH, or name in earlier_stages what trains '
-            f'it.'
+            f'The teacher of {stage.cfg.filename} has no {" and no ".join(missing)}: give '
+            f'{" and ".join(wanted)}, or name in earlier_stages what trains it.'
         )
 
 

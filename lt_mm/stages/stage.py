@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from lt_mm.engine.distributed import prepare_distributed
+from lt_mm.engine.distributed import build_runner
 from lt_mm.engine.launch import stop
 
 GIFTS = {'teacher': 'model.teacher.checkpoint', 'weights': 'load_from'}
@@ -83,16 +82,21 @@ class Stage:
         """Whether its training goes on from a checkpoint of its own."""
         return bool(self.cfg.get('resume') and (self.cfg.get('load_from') or self.latest))
 
+    @property
+    def teacher(self) -> Mapping | None:
+        """What the config says of its model's teacher: {} if it is left to an earlier stage."""
+        teacher = (self.cfg.get('model') or {}).get('teacher')
+        return teacher if isinstance(teacher, Mapping) else None
+
     def given(self, gift: str) -> str | None:
         """What a user set in place of a gift, as KEY=VALUE.
 
         Raises:
-            SystemExit: If that is the path of a file that does not exist.
+            SystemExit: if that is the path of a file that does not exist.
         """
+        path = self.cfg.get('load_from')
         if gift == 'teacher':
-            path = ((self.cfg.get('model') or {}).get('teacher') or {}).get('checkpoint')
-        else:
-            path = self.cfg.get('load_from')
+            path = (self.teacher or {}).get('checkpoint')
         if not path:
             return None
         if '://' not in str(path) and not Path(path).expanduser().is_file():
@@ -108,10 +112,12 @@ class Stage:
         A checkpoint that the user gave is one of the stage's config, unless they gave that, too.
         """
         if giver.gives == 'teacher':
-            teacher = dict(self.cfg.model.get('teacher') or {})
-            if not self.given('teacher'):
-                teacher = {**teacher, 'config': giver.network(), 'checkpoint': checkpoint}
-            self.cfg.model['teacher'] = {'config': giver.network(), **teacher}
+            taken = dict(config=giver.network())
+            own = self.teacher or {}
+            if self.given('teacher'):
+                self.cfg.model.teacher = {**taken, **own}
+            else:
+                self.cfg.model.teacher = {**own, **taken, 'checkpoint': checkpoint}
         elif not self.resumes and not self.given('weights'):
             self.cfg.load_from = checkpoint
             # The Runner would resume what it is given to load.
@@ -126,7 +132,7 @@ class Stage:
         """Let nothing be mixed with what another config left in the folder.
 
         Raises:
-            SystemExit: If there is a checkpoint, and the config saved beside it differs from the
+            SystemExit: if there is a checkpoint, and the config saved beside it differs from the
                 one now wanted in what affects the weights.
         """
         dumped = self.folder / Path(self.cfg.filename).name
@@ -146,14 +152,12 @@ class Stage:
         """Train to the end, from the latest checkpoint if there is one.
 
         Returns:
-            str: Path of the checkpoint that the takers get, in all processes once it is there.
+            Path of the checkpoint that the takers get, in all processes once it is there.
 
         Raises:
-            SystemExit: If the training saved no such checkpoint.
+            SystemExit: if the training saved no such checkpoint.
         """
-        prepare_distributed(self.cfg)
-        init_default_scope(self.cfg.get('default_scope') or 'mmengine')
-        runner = RUNNERS.build(self.cfg)
+        runner = build_runner(self.cfg)
         runner.train()
         checkpoint = [None]
         if is_main_process():
@@ -205,7 +209,7 @@ def first_difference(old: Any, new: Any, key: str = '') -> tuple[str, str, str] 
         key: Dotted path of both.
 
     Returns:
-        tuple[str, str, str] | None: Path and both values, shortened; None if they are equal.
+        Path and both values, shortened; None if they are equal.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         missing = _Missing()

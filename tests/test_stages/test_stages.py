@@ -293,12 +293,29 @@ def test_a_received_teacher_is_not_compared(read):
     assert names(plan_stages(read(chain))) == ['last']
 
 
-def test_a_teacher_without_a_checkpoint(read, capsys):
-    last = PLAIN + "\nmodel.update(teacher=dict(config='plain.py'))"
+@pytest.mark.parametrize(
+    ('teacher', 'told'),
+    [
+        ("config='plain.py'", 'has no checkpoint: give model.teacher.checkpoint=PATH, or'),
+        ("checkpoint='https://host/a.pth'", 'has no config: give model.teacher.config=PATH, or'),
+        (
+            '',
+            'has no config and no checkpoint: give model.teacher.config=PATH and '
+            'model.teacher.checkpoint=PATH, or',
+        ),
+    ],
+)
+def test_a_teacher_that_nobody_gives(read, capsys, teacher, told):
+    last = PLAIN + f'\nmodel.update(teacher=dict({teacher}))'
     plan_stages(read(TEACHER, last))
     with pytest.raises(SystemExit):
         plan_stages(read('', last))
-    assert 'has no checkpoint: give model.teacher.checkpoint=PATH' in capsys.readouterr().err
+    assert told in capsys.readouterr().err
+
+
+def test_a_teacher_of_another_kind(read):
+    assert plan_stages(read('', PLAIN + "\nmodel.update(teacher=dict(type='Own'))"))
+    assert plan_stages(read('', PLAIN + '\nmodel.update(teacher=None)'))
 
 
 def test_missing_data_is_found_in_every_stage_to_train(read, capsys):

@@ -25,13 +25,13 @@ class ClassMeansHook(Hook):
     each of which reads its share of the samples once, so their number does not matter.
 
     Args:
-        dataloader (dict, optional): A data loader of the training set, without random
+        dataloader: a data loader of the training set, without random
             augmentation and with a sampler that repeats nothing. Defaults to None: the data set of
             ``train_dataloader`` with everything else, the pipeline included, of the data loader of
             the validation or else of the test.
 
     Raises:
-        ValueError: If the model has no such classifier, the data set takes no pipeline, or the
+        ValueError: if the model has no such classifier, the data set takes no pipeline, or the
             images have no labels.
     """
 
@@ -57,8 +57,8 @@ class ClassMeansHook(Hook):
         if not layers:
             raise ValueError(
                 f'ClassMeansHook finds nothing with set_class_means in {type(model).__name__}; use '
-                "head=dict(type='lt_mm.DecoupledClsHead', "
-                "classifier=dict(type='lt_mm.NearestClassMeanLinear')), or leave the hook out."
+                "head=dict(type='lt_mm.LongTailClsHead', classifier='class_means'), or leave the "
+                'hook out.'
             )
         if self._loader is None:
             self._loader = Runner.build_dataloader(self._settings(runner), seed=runner.seed)

@@ -20,10 +20,10 @@ class ReinitializeHook(Hook):
     A resumed training is left alone. For cRT: ``parts=['head.fc']``, or 'decode_head.conv_seg'.
 
     Args:
-        parts (Sequence[str]): Paths of modules in the model.
+        parts: paths of modules in the model.
 
     Raises:
-        ValueError: If no part is named; before training, if the model has no such part.
+        ValueError: if no part is named; before training, if the model has no such part.
     """
 
     # Before the hooks that set the state of modules, such as ClassCountsHook.

@@ -39,17 +39,17 @@ class TestTimeAggregationHook(Hook):
     batches of all of them.
 
     Args:
-        dataloader (dict, optional): A data loader of the test set with random augmentation, which
+        dataloader: a data loader of the test set with random augmentation, which
             is read twice an image. Views of pixels must not move them. Defaults to None: the
             ``test_dataloader`` with the pipeline of ``train_dataloader``, shuffled.
-        max_epochs (int): Passes over the test set at most. Defaults to 5.
-        min_weight (float): Stop as soon as a weight is below this. Defaults to 0.05.
-        optimizer (dict, optional): Optimizer of the E numbers. Defaults to None: SGD with Nesterov
+        max_epochs: passes over the test set at most. Defaults to 5.
+        min_weight: stop as soon as a weight is below this. Defaults to 0.05.
+        optimizer: optimizer of the E numbers. Defaults to None: SGD with Nesterov
             momentum 0.9, weight decay 5e-4 and the learning rate 0.1 of CIFAR-100-LT; SADE has
             0.025 on ImageNet-LT, that of its training.
 
     Raises:
-        ValueError: If ``max_epochs`` or ``min_weight`` is out of its range; before a test, if the
+        ValueError: if ``max_epochs`` or ``min_weight`` is out of its range; before a test, if the
             model has no such head or several, the data set takes no pipeline, or logits of pixels
             would be compared after random crops and flips.
 
@@ -90,7 +90,7 @@ class TestTimeAggregationHook(Hook):
         """Learn the weights, and hand them to the head.
 
         Args:
-            runner (Runner): The runner of the test.
+            runner: the runner of the test.
         """
         model = unwrapped(runner.model)
         head = self._head(model)
@@ -107,8 +107,8 @@ class TestTimeAggregationHook(Hook):
         """Put the weights beside the metrics of the test.
 
         Args:
-            runner (Runner): The runner of the test.
-            metrics (dict, optional): What the evaluator found; added to.
+            runner: the runner of the test.
+            metrics: what the evaluator found; added to.
         """
         if metrics is not None:
             for expert, weight in enumerate(self._weights):
