@@ -5,7 +5,7 @@ from mmengine.runner.runner import _SlicedDataset
 from mmseg.datasets import ADE20KDataset, BaseSegDataset, MultiImageMixDataset
 from PIL import Image
 
-from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
+from lt_mm.datasets.class_counting import count_classes, count_samples, has_segmentation_maps
 
 CLASSES = ('sky', 'tree', 'pole')
 
@@ -107,7 +107,6 @@ def test_the_loader_of_the_pipeline_is_used(tmp_path, maps):
     )
     assert numbers(count_classes(dataset)) == naive(maps, 3)
     assert dataset.pipeline.transforms[0].reduce_zero_label is None
-    assert segmentation_key(dataset) != segmentation_key(seg_dataset(tmp_path))
 
 
 def test_wrappers_count_what_training_sees(tmp_path, maps):
@@ -146,29 +145,6 @@ def test_an_empty_dataset_is_refused(tmp_path):
         count_classes(seg_dataset(tmp_path, serialize_data=False))
 
 
-def test_key_depends_on_what_is_counted(tmp_path, maps):
-    write(tmp_path / 'a', maps)
-    write(tmp_path / 'b', maps)
-    dataset = seg_dataset(tmp_path / 'a')
-    keys = [
-        segmentation_key(each)
-        for each in (
-            dataset,
-            RepeatDataset(dataset, 2),
-            seg_dataset(tmp_path / 'b'),
-            seg_dataset(tmp_path / 'a', reduce_zero_label=True),
-            seg_dataset(tmp_path / 'a', ignore_index=2),
-            seg_dataset(tmp_path / 'a', classes=('sky', 'tree', 'bin')),
-            seg_dataset(tmp_path / 'a', indices=2),
-        )
-    ]
-    assert len(set(keys)) == len(keys)
-    again = seg_dataset(tmp_path / 'a', pipeline=[dict(type='mmseg.LoadAnnotations')])
-    count_classes(again)
-    assert segmentation_key(again) == keys[0]
-    assert all(key.startswith('BaseSegDataset_') for key in keys)
-
-
 class Labels(BaseDataset):
     """A classification data set as those of mmpretrain are."""
 
@@ -189,6 +165,16 @@ def test_labels_are_counted_as_images(capsys):
     assert counted['images'].counts.tolist() == [3, 0, 2, 0]
     assert counted['images'].class_names == ('a', 'b', 'c', 'd')
     assert 'counting classes' in capsys.readouterr().err
+
+
+def test_labels_of_each_sample():
+    counted = count_samples(Labels([2, [0, 1, 1], [], 0], ('a', 'b', 'c')))
+    expected = [[0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert counted.table.toarray().tolist() == expected
+    assert (counted.unit, counted.units, counted.name) == ('images', ('images',), 'Labels')
+    assert (counted.in_unit('images') != counted.table).nnz == 0
+    with pytest.raises(ValueError, match="unit='pixels' cannot be counted.*one of images"):
+        counted.class_counts('pixels')
 
 
 def test_labels_without_class_names():

@@ -1,6 +1,8 @@
 import copy
 import logging
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
+from scipy import sparse
 
+from lt_mm.datasets.class_counting import SampleCounts
 from lt_mm.engine.hooks import ClassCountsHook
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
@@ -100,6 +105,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def read(monkeypatch):
+    """Names of the maps that were read."""
+    names, load = [], LoadAnnotations.transform
+
+    def transform(self, results):
+        names.append(Path(results['seg_map_path']).name)
+        return load(self, results)
+
+    monkeypatch.setattr(LoadAnnotations, 'transform', transform)
+    return names
+
+
 def maps(folder):
     return SegDataset(
         data_root=str(folder),
@@ -109,7 +127,15 @@ def maps(folder):
 
 
 def make_runner(
-    folder, dataset, hook, model=None, work_dir='run', by_epoch=False, more_hooks=(), **kwargs
+    folder,
+    dataset,
+    hook,
+    model=None,
+    work_dir='run',
+    by_epoch=False,
+    more_hooks=(),
+    sampler=None,
+    **kwargs,
 ):
     def loader(data):
         return dict(
@@ -119,6 +145,8 @@ def make_runner(
             sampler=dict(type='DefaultSampler', shuffle=False),
         )
 
+    training = loader(dataset)
+    training.update(sampler=sampler or training['sampler'])
     length = dict(max_epochs=1) if by_epoch else dict(max_iters=2, val_interval=2)
     stages = dict(
         val_dataloader=loader(dataset),
@@ -131,7 +159,7 @@ def make_runner(
     return Runner(
         model=model or ToyModel(),
         work_dir=str(folder / 'work_dirs' / work_dir),
-        train_dataloader=loader(dataset),
+        train_dataloader=training,
         train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2)),
@@ -157,26 +185,57 @@ def test_counts_of_maps_reach_modules_metrics_and_cache(folder, by_epoch):
     assert counter.counts.tolist() == PIXELS
     assert (counter.received[0].unit, counter.received[0].class_names) == ('pixels', CLASSES)
     assert seen(runner) == PIXELS
-    cached = sorted((folder / 'work_dirs' / 'class_counts').iterdir())
-    assert [file.name.split('_')[-1] for file in cached] == ['images.json', 'pixels.json']
-    assert ClassCounts.load(cached[1]) == counter.received[0]
+    (cached,) = (folder / 'work_dirs' / 'class_counts').iterdir()
+    assert cached.name.startswith('SegDataset_') and cached.suffix == '.npz'
 
 
-def test_the_second_run_reads_the_cache(folder):
+def test_the_second_run_reads_no_map(folder, read):
     make_runner(folder, maps(folder), ClassCountsHook()).train()
-    dataset = maps(folder)
-    shutil.rmtree(folder / 'ann')
-    runner = make_runner(folder, dataset, ClassCountsHook(), work_dir='another')
+    assert sorted(read) == [f'{i}.png' for i in range(4)]
+    read.clear()
+    for unit, expected in (('pixels', PIXELS), ('images', IMAGES)):
+        runner = make_runner(folder, maps(folder), ClassCountsHook(unit=unit), work_dir=unit)
+        runner.train()
+        assert runner.model.counter.counts.tolist() == expected
+    assert read == []
+
+
+@pytest.mark.parametrize('sampler', ['RepeatFactorSampler', 'RareClassSampler', 'DefaultSampler'])
+@pytest.mark.parametrize('writable', [True, False])
+@pytest.mark.parametrize('elsewhere', [True, False])
+def test_sampler_and_hook_read_each_map_once_between_them(
+    folder, read, sampler, writable, elsewhere, monkeypatch
+):
+    """Wherever the sampler keeps its counts, and even if nothing can be kept."""
+    settings = dict(type='DefaultSampler', shuffle=True)
+    places = [folder / 'work_dirs' / 'class_counts']
+    if sampler != 'DefaultSampler':
+        places = [folder / 'elsewhere'] if elsewhere else places
+        settings = dict(type=f'lt_mm.{sampler}', cache_dir=str(places[0]))
+    if not writable:
+        places[0].parent.mkdir(exist_ok=True)
+        places[0].write_text('no folder')
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), sampler=settings)
     runner.train()
+    assert sorted(read) == [f'{i}.png' for i in range(4)]
     assert runner.model.counter.counts.tolist() == PIXELS
-    runner = make_runner(folder, dataset, ClassCountsHook(unit='images'), work_dir='third')
+    kept = list(folder.rglob('SegDataset_*'))
+    assert [file.parent for file in kept] == places * writable
+
+
+def test_a_relabelled_set_is_counted_anew(folder):
+    make_runner(folder, maps(folder), ClassCountsHook()).train()
+    Image.new('L', (4, 2)).save(folder / 'ann' / '1.png')
+    os.utime(folder / 'ann' / '1.png', (1, 1))
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), work_dir='another')
     runner.train()
-    assert runner.model.counter.counts.tolist() == IMAGES
+    assert runner.model.counter.counts.tolist() == [PIXELS[0] + 8 - 2, PIXELS[1] - 2, 0]
 
 
 def test_other_ranks_take_what_rank_0_counted(folder, monkeypatch):
-    sent = ClassCounts([8, 7, 6], CLASSES, 'pixels')
-    module = 'lt_mm.engine.hooks.class_counts_hook'
+    table = sparse.csr_array([[8, 7, 0], [0, 0, 6]])
+    sent = SampleCounts(table, 'pixels', CLASSES)
+    module = 'lt_mm.datasets.class_counting'
     monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
     monkeypatch.setattr(
         f'{module}.broadcast_object_list', lambda data, src=0: data.__setitem__(0, sent)
@@ -184,7 +243,7 @@ def test_other_ranks_take_what_rank_0_counted(folder, monkeypatch):
     runner = make_runner(folder, maps(folder), ClassCountsHook())
     shutil.rmtree(folder / 'ann')
     runner.train()
-    assert runner.model.counter.received == [sent, sent]
+    assert runner.model.counter.received == [ClassCounts([8, 7, 6], CLASSES, 'pixels')] * 2
 
 
 def test_labels_are_counted_and_not_cached(folder):
@@ -245,9 +304,7 @@ def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):
 def test_a_resumed_run_keeps_its_counts(folder, forget_mmengine):
     make_runner(folder, maps(folder), ClassCountsHook()).train()
     forget_mmengine()
-    dataset = maps(folder)
-    shutil.rmtree(folder / 'ann')
-    runner = make_runner(folder, dataset, ClassCountsHook(), resume=True)
+    runner = make_runner(folder, maps(folder), ClassCountsHook(), resume=True)
     runner.train_loop._max_iters = 6
     runner.train()
     assert (runner.iter, runner.model.steps) == (6, 4)

@@ -39,7 +39,7 @@ MODEL = dict(
         concat_input=False,
         num_classes=3,
         norm_cfg=dict(type='BN'),
-        gml=dict(**SLOTS, widths=(5,)),
+        contrast=dict(**SLOTS, widths=(5,)),
     ),
 )
 
@@ -93,7 +93,7 @@ def first(tmp_path, forget_mmengine):
     _, model, caught = run(tmp_path / 'run', A, 2)
     assert not any('is emptied' in text for text in caught)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    assert state['decode_head.gml.queue.filled'].any()
+    assert state['decode_head.contrast.queue.filled'].any()
     forget_mmengine()
     return tmp_path / 'run', state
 
@@ -126,16 +126,16 @@ def test_other_counts_empty_the_queue_and_move_the_prior(first, monkeypatch, how
     told = [text for text in caught if 'other class counts than before' in text]
     assert told == ['other class counts than before: the class queue is emptied.']
     start = seen.states[0]
-    for name in ('backbone.stem.0.weight', 'decode_head.gml.key_mlp.layers.0.weight'):
+    for name in ('backbone.stem.0.weight', 'decode_head.contrast.key_mlp.layers.0.weight'):
         assert torch.equal(start[name], before[name]), 'the checkpoint was not loaded'
     lengths = queue_lengths(B, **SLOTS)
-    assert not start['decode_head.gml.queue.filled'].any()
-    assert not start['decode_head.gml.queue.positions'].any()
-    assert start['decode_head.gml.queue.lengths'].tolist() == lengths.tolist()
-    for module in (model.decode_head.gml, model.decode_head.loss_decode):
+    assert not start['decode_head.contrast.queue.filled'].any()
+    assert not start['decode_head.contrast.queue.positions'].any()
+    assert start['decode_head.contrast.queue.lengths'].tolist() == lengths.tolist()
+    for module in (model.decode_head.contrast, model.decode_head.loss_decode):
         assert module.class_counts.counts.tolist() == B
         torch.testing.assert_close(module.class_counts.log_prior, log_prior(B))
-    assert model.decode_head.gml.queue.filled.any()
+    assert model.decode_head.contrast.queue.filled.any()
     for losses in seen.losses:
         assert all(value.isfinite().all() for value in losses.values())
         assert losses['decode.loss_gml'] > 0
@@ -149,9 +149,9 @@ def test_counts_of_the_same_shares_keep_the_queue(first, monkeypatch, counts):
     _, model, caught = run(folder, counts, 4, resume=True)
     assert not any('is emptied' in text for text in caught)
     for name in ('features', 'ids', 'lengths', 'positions', 'filled'):
-        name = f'decode_head.gml.queue.{name}'
+        name = f'decode_head.contrast.queue.{name}'
         assert torch.equal(seen.states[0][name], before[name]), name
-    assert model.decode_head.gml.class_counts.counts.tolist() == counts
+    assert model.decode_head.contrast.class_counts.counts.tolist() == counts
 
 
 def test_counts_of_other_classes_end_the_resumed_run(first):

@@ -149,6 +149,51 @@ def test_the_prior_follows_the_progress(tmp_path, by_epoch, workers):
         torch.testing.assert_close(prior, (1 - t) * OF_COUNTS + t * UNIFORM)
 
 
+class Told(torch.nn.Module):
+    """Keeps all that it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = []
+
+    def set_class_counts(self, class_counts):
+        self.counts.append(class_counts)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('sampler', ['ClassBalancedSampler', 'ProgressivelyBalancedSampler'])
+def test_modules_are_told_where_the_prior_changes_and_nowhere_else(
+    tmp_path, sampler, by_epoch, forget_mmengine
+):
+    """Twice at the start, as always; 24 iterations are 6 passes, and T = 3."""
+    settings = dict(type=f'lt_mm.{sampler}', infinite=not by_epoch)
+    changes = 0
+    if sampler == 'ProgressivelyBalancedSampler':
+        settings.update(epochs=3)
+        changes = 3
+    length = 6 if by_epoch else 24
+    hooks = [dict(type='lt_mm.RandomStateHook')]
+
+    def run(name, **more):
+        forget_mmengine()
+        model = Model()
+        model.told = Told()
+        train(tmp_path / name, settings, length, by_epoch, hooks, model=model, **more)
+        return model
+
+    straight = run('straight')
+    told = [counts.log_prior() for counts in straight.told.counts]
+    assert len(told) == 2 + changes
+    assert torch.equal(told[0], told[1])
+    for earlier, later in zip(told[1:], told[2:], strict=False):
+        assert not torch.equal(earlier, later)
+    checkpoint = str(tmp_path / 'straight' / 'iter_9.pth')
+    resumed = run('resumed', resume=True, load_from=checkpoint)
+    for found, wanted in zip(resumed.priors, straight.priors[9:], strict=True):
+        assert torch.equal(found, wanted)
+    assert len(resumed.told.counts) <= len(told)
+
+
 CASES = dict(
     epochs=dict(by_epoch=True, length=3, begin=2, hook_by_epoch=True),
     epochs_by_iteration=dict(by_epoch=True, length=3, begin=6, hook_by_epoch=False),

@@ -88,7 +88,7 @@ def test_segmentation(name, config, tmp_path):
     counts, prior = prior_of(runner.model)
     assert counts == pixels.tolist()
     torch.testing.assert_close(prior, torch.tensor(expected / expected.sum()).float())
-    assert len(list((tmp_path / 'work_dirs' / 'class_counts').glob('*_per_map.npz'))) == 1
+    assert len(list((tmp_path / 'work_dirs' / 'class_counts').glob('*.npz'))) == 1
 
 
 def test_images_as_the_unit(config):

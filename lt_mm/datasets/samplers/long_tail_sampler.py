@@ -11,7 +11,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from scipy import sparse
 from torch.utils.data import Dataset, Sampler
 
-from lt_mm.datasets.sample_counts import counts_of_samples
+from lt_mm.datasets.class_counting import count_samples
 
 
 class LongTailSampler(Sampler, ABC):
@@ -22,13 +22,18 @@ class LongTailSampler(Sampler, ABC):
     other without end, as with its ``InfiniteSampler``, and :meth:`skip` resumes at any sample. A
     subclass says how a pass is drawn and how often it expects to draw each sample.
 
+    A *place* of the training is the number of an epoch, from 0; for an infinite sampler, the number
+    of samples that each rank has drawn since the start. It is a place and no moment, because the
+    workers of a data loader draw ahead of the training.
+
     Args:
         dataset (Dataset): A data set of mmseg or mmpretrain, or an mmengine wrapper around some.
-            Segmentation maps are counted once, see :func:`counts_of_samples`.
+            It is counted once, see :func:`~lt_mm.datasets.class_counting.count_samples`, and
+            ``ClassCountsHook`` takes the counts from here.
         infinite (bool): Whether passes follow each other without end, which loops by iteration
             want. Defaults to False.
-        deferred (bool): Whether to shuffle the plain data set until ``lt_mm.DeferredHook`` says
-            otherwise (DRS). Defaults to False.
+        deferred (bool): Whether to shuffle the plain data set up to the place that
+            ``lt_mm.DeferredHook`` names (DRS). Defaults to False.
         size (int, optional): Samples of a pass, of all ranks. Defaults to None: as many as the data
             set has.
         seed (int, optional): The same on all ranks. Defaults to None: a random one.
@@ -40,12 +45,17 @@ class LongTailSampler(Sampler, ABC):
         counting_workers (int): Processes that count segmentation maps. Defaults to 0, this one.
 
     Attributes:
+        sample_counts (SampleCounts): Which classes each sample shows.
         counts (csr_array): Pixels of each class in each sample, or ones for its labels, (N, C).
+        last_change (int): Number of the last pass whose expected draws differ from those of the
+            pass before; 0 if those of all passes are alike. A subclass whose are not sets it.
 
     Raises:
         TypeError: If the data set does not tell the labels of its samples.
         ValueError: If it has no labelled sample, ``size`` is below 1, or ``shuffle`` is False.
     """
+
+    last_change: int = 0
 
     def __init__(
         self,
@@ -74,13 +84,12 @@ class LongTailSampler(Sampler, ABC):
         self.seed = sync_random_seed() if seed is None else seed
         self.round_up = round_up
         self.epoch = 0
-        self.counts = counts_of_samples(dataset, cache_dir, counting_workers)
+        self.sample_counts = count_samples(dataset, cache_dir, counting_workers)
+        self.counts = self.sample_counts.table
         self.size = size or len(dataset)
-        self._active: bool | None = None if deferred else True
         self._begin: int | None = None if deferred else 0
         self._start = 0
         self._stream: Iterator[int] | None = None
-        self._priors: dict[tuple, np.ndarray | None] = {}
 
     @abstractmethod
     def draw(self, generator: np.random.Generator, number: int) -> np.ndarray:
@@ -108,43 +117,56 @@ class LongTailSampler(Sampler, ABC):
     @property
     def shows(self) -> sparse.csr_array:
         """Whether a sample shows a class: 1 or nothing, (N, C), float64."""
-        return (self.counts > 0).astype(np.float64)
+        return self.sample_counts.in_unit('images').astype(np.float64)
 
     @property
     def class_distribution(self) -> np.ndarray | None:
-        """Prior of what is drawn now, (C,) float64: of the current epoch or the stream's start.
+        """Prior of what is drawn in the current epoch, or at the start of the stream, (C,) float64.
 
         Pixels of segmentation, counted on whole maps as class counts are, before any crop; labels
         of classification. None while a deferred sampler shuffles the plain data set.
         """
-        return self.class_distribution_of()
+        return self.class_distribution_at(0 if self.infinite else self.epoch)
 
-    def class_distribution_of(self, unit: str | None = None, drawn: int = 0) -> np.ndarray | None:
-        """Prior of what is drawn, in a unit and at a point of the stream.
+    def class_distribution_at(self, place: int, unit: str | None = None) -> np.ndarray | None:
+        """Prior of what is drawn at a place, in a unit.
 
         Args:
+            place (int): Number of the epoch, or samples drawn.
             unit (str, optional): 'images' counts an image once for each class that it shows; any
                 other counts what :attr:`counts` does. Defaults to None.
-            drawn (int): Samples that each rank has drawn since the start of training; it matters to
-                infinite samplers alone, for others it is the epoch that does. Defaults to 0.
 
         Returns:
-            np.ndarray | None: Shape (C,), float64, summing to one; the same object as long as it
-            does not change. None while a deferred sampler shuffles the plain data set.
+            np.ndarray | None: Shape (C,), float64, summing to one. None while a deferred sampler
+            shuffles the plain data set.
         """
-        if self.infinite:
-            since = -1 if self._begin is None else drawn - self._begin
-            active, number = since >= 0, since * self.world_size // self.size
-        else:
-            active, number = self._active, self.epoch
-        if not active:
+        if self._begin is None or place < self._begin:
             return None
-        key = (unit == 'images', number)
-        if key not in self._priors:
-            counts = self.shows if unit == 'images' else self.counts
-            prior = self.expected_draws(number) @ counts
-            self._priors = {key: prior / prior.sum()}
-        return self._priors[key]
+        counts = self.shows if unit == 'images' else self.counts
+        prior = self.expected_draws(self._pass_at(place)) @ counts
+        return prior / prior.sum()
+
+    def next_change(self, place: int) -> int | None:
+        """Where the prior changes next.
+
+        Args:
+            place (int): Number of the epoch, or samples drawn.
+
+        Returns:
+            int | None: The first place after this one at which :meth:`class_distribution_at`
+            differs; this one itself while a deferred sampler has not been told where to begin, so
+            that it is asked again; None if it stays as it is.
+        """
+        if self._begin is None:
+            return place
+        if place < self._begin:
+            return self._begin
+        number = self._pass_at(place) + 1
+        if number > self.last_change:
+            return None
+        if not self.infinite:
+            return number
+        return self._begin + math.ceil(number * self.size / self.world_size)
 
     def __iter__(self) -> Iterator[int]:
         """Sample indices of this rank: of the current epoch, or of the rest of the stream."""
@@ -191,25 +213,14 @@ class LongTailSampler(Sampler, ABC):
             raise AttributeError(f'{type(self).__name__} has skip only if it is infinite')
         return self._skip
 
-    def set_deferred(self, active: bool) -> None:
-        """Begin to draw as the sampler is made to, or stop; for a deferred sampler by epoch.
+    def defer_until(self, place: int) -> None:
+        """Draw as the sampler is made to from a place on; for a deferred one.
 
         Args:
-            active (bool): Whether the second part of the training has begun.
+            place (int): Number of the epoch; samples of each rank for an infinite sampler.
         """
         if self.deferred:
-            self._active = active
-
-    def defer_until(self, num_samples: int) -> None:
-        """Draw as the sampler is made to from here in the stream; for a deferred infinite one.
-
-        It is a place and no moment, because the workers of a data loader draw ahead.
-
-        Args:
-            num_samples (int): Samples of each rank, from the start of training.
-        """
-        if self.deferred:
-            self._begin = num_samples
+            self._begin = place
 
     def _skip(self, num_samples: int) -> None:
         if num_samples < 0:
@@ -217,16 +228,22 @@ class LongTailSampler(Sampler, ABC):
         self._start = num_samples
         self._stream = None
 
+    def _pass_at(self, place: int) -> int:
+        """Number of the pass; those of a stream are counted from where a deferred one begins."""
+        if not self.infinite:
+            return place
+        return (place - self._begin) * self.world_size // self.size
+
     def _epoch(self) -> Iterator[int]:
-        self._require(self._active)
-        indices = self._pass(self.epoch, self._active)
+        self._require_begin()
+        indices = self._pass(self.epoch, active=self.epoch >= self._begin)
         if self.round_up:
             indices = np.resize(indices, len(self) * self.world_size)
         start, self._start = self._start, 0
         return iter(indices[self.rank :: self.world_size][start:].tolist())
 
     def _endless(self) -> Iterator[int]:
-        self._require(self._begin)
+        self._require_begin()
         begin = self._begin * self.world_size
         stream = chain(islice(self._passes(False), begin), self._passes(True))
         first = self._start * self.world_size + self.rank
@@ -244,9 +261,9 @@ class LongTailSampler(Sampler, ABC):
         shuffled = [generator.permutation(len(self.dataset)) for _ in range(times)]
         return np.concatenate(shuffled)[: self.size]
 
-    def _require(self, told: int | bool | None) -> None:
-        if told is None:
+    def _require_begin(self) -> None:
+        if self._begin is None:
             raise RuntimeError(
-                f'{type(self).__name__}(deferred=True) was not told when to begin; add '
+                f'{type(self).__name__}(deferred=True) was not told where to begin; add '
                 "`dict(type='lt_mm.DeferredHook', begin=...)` to the custom_hooks of the config"
             )

@@ -41,7 +41,7 @@ class ProgressivelyBalancedSampler(WeightedSampler):
             )
         super().__init__(dataset, **kwargs)
         shows = self.shows
-        self.epochs = epochs
+        self.epochs = self.last_change = epochs
         self._balanced = class_then_sample(shows, np.ones(shows.shape[1]))
 
     def expected_draws(self, number: int) -> np.ndarray:

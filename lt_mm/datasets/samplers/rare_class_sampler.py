@@ -6,7 +6,6 @@ import numpy as np
 from scipy.special import softmax
 from torch.utils.data import Dataset
 
-from lt_mm.datasets.class_counting import has_segmentation_maps
 from lt_mm.datasets.samplers.weighted_sampler import WeightedSampler, class_then_sample
 from lt_mm.registry import DATA_SAMPLERS
 
@@ -53,7 +52,7 @@ class RareClassSampler(WeightedSampler):
         if min_pixels < 1:
             raise ValueError(f'min_pixels of RareClassSampler is {min_pixels}: give 1 or more')
         super().__init__(dataset, **kwargs)
-        if not has_segmentation_maps(dataset):
+        if self.sample_counts.unit != 'pixels':
             raise TypeError(
                 f'RareClassSampler needs segmentation maps, which {type(dataset).__name__} has '
                 'not: use lt_mm.ClassBalancedSampler'

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import Runner
 
-from lt_mm.datasets.class_counting import count_classes, has_segmentation_maps, segmentation_key
-from lt_mm.engine.train_sampler import class_distribution
-from lt_mm.engine.unwrapped import unwrapped
+from lt_mm.datasets.class_counting import SampleCounts, count_samples, has_segmentation_maps
+from lt_mm.datasets.samplers import LongTailSampler
+from lt_mm.engine.distributed import unwrapped
+from lt_mm.engine.train_sampler import sampler_of, samples_of
+from lt_mm.models.counts import set_class_counts
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -28,26 +29,29 @@ class ClassCountsHook(Hook):
     and in ``before_train``, after a checkpoint was loaded or resumed. Modules keep them in buffers,
     so a test finds them in the checkpoint and nothing is set there.
 
-    A sampler that has a ``class_distribution``, as those of lt_mm do, tells the prior of what it
-    yields. It comes with the counts as ``class_counts.prior`` and decides their ``log_prior()``, so
-    that logit adjustment behind a class-balanced sampler corrects nothing twice; the ``counts``
-    remain those of the data set. Where it changes in the course of the training, the modules are
-    told before the first iteration that it holds for.
+    Samplers of lt_mm tell the prior of what they yield, and where it changes. It comes with the
+    counts as ``class_counts.prior`` and decides their ``log_prior()``, so that logit adjustment
+    behind a class-balanced sampler corrects nothing twice; the ``counts`` remain those of the data
+    set. Where it changes in the course of the training, the modules are told before the first
+    iteration that it holds for. Another sampler that has a ``class_distribution`` is asked for it
+    when the training begins.
 
     Metrics find the numbers as ``dataset_meta['class_counts']`` unless the data set puts some
     there itself. Checkpoints carry the numbers in ``meta['class_counts']``, so that a test knows
     them without the training set.
 
-    Counts of segmentation maps are cached beside the work dir, as
-    ``<work_dir>/../class_counts/<key>_<unit>.json``, where all experiments of a project find them:
-    many share a data set, and reading its maps takes minutes. The key covers the paths of the maps
-    and how they are read, not what they hold: delete the file after relabelling. Labels of a
-    classification set are in memory and counted each time.
+    A sampler of lt_mm has counted the training set already, and its counts are taken. Otherwise
+    those of segmentation maps are kept beside the work dir, in ``<work_dir>/../class_counts``,
+    where all experiments of a project find them: many share a data set, and reading its maps takes
+    minutes. They are counted anew when a map was changed, see
+    :class:`~lt_mm.datasets.count_cache.CountCache`. Labels of a classification set are in memory
+    and counted each time.
 
     Args:
         class_counts (ClassCounts | str | PathLike | Sequence[int], optional): Class counts, the
-            name of packaged ones, the path of a JSON file, or the numbers. Defaults to None: rank 0
-            counts the training set, in as many processes as its data loader has workers.
+            name of packaged ones, the path of a JSON file, or the numbers. Defaults to None: those
+            of the training set, counted by rank 0 in as many processes as its data loader has
+            workers.
         unit (str, optional): 'pixels', 'images' or 'instances'. Defaults to None: the unit of named
             counts; otherwise pixels for a segmentation data set and images for others.
         sampler_prior (bool): Whether the prior is that of what the sampler yields; False leaves
@@ -67,7 +71,7 @@ class ClassCountsHook(Hook):
         self.class_counts = class_counts
         self._numbers: list[int] | None = None
         self._resolved: ClassCounts | None = None
-        self._told: Any = None
+        self._next_change: int | None = None
         if class_counts is not None:
             counts = ClassCounts.of(class_counts, unit=unit or 'images')
             if unit not in (None, counts.unit):
@@ -114,34 +118,31 @@ class ClassCountsHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None
     ) -> None:
-        """Set the counts again if the sampler's prior has changed.
+        """Set the counts again where the sampler's prior changes.
 
         Args:
             runner (Runner): The runner of the training process.
             batch_idx (int): Unused.
             data_batch (dict | tuple | list, optional): Unused.
         """
-        if self._prior(runner) is not self._told:
+        if self._next_change is not None and _place(runner) >= self._next_change:
             self._set(runner)
 
     def _prior(self, runner: Runner) -> Any:
-        return class_distribution(runner, self._resolved.unit) if self.sampler_prior else None
+        """Prior of what the sampler yields now; also finds out where it will change."""
+        sampler = sampler_of(runner.train_dataloader)
+        if not self.sampler_prior:
+            return None
+        if not isinstance(sampler, LongTailSampler):
+            return getattr(sampler, 'class_distribution', None)
+        place = _place(runner)
+        self._next_change = sampler.next_change(place)
+        return sampler.class_distribution_at(place, self._resolved.unit)
 
     def _set(self, runner: Runner) -> bool:
         """Whether a module took the counts."""
-        self._told = self._prior(runner)
-        counts = self._resolved.with_prior(self._told)
-        modules = unwrapped(runner.model).named_modules()
-        takers = [(path, m) for path, m in modules if hasattr(m, 'set_class_counts')]
-        for path, module in takers:
-            try:
-                module.set_class_counts(counts)
-            except (ValueError, RuntimeError) as error:
-                raise ValueError(
-                    f"'{path or 'the model'}' ({type(module).__name__}) does not accept the class "
-                    f'counts: {error}'
-                ) from error
-        return bool(takers)
+        counts = self._resolved.with_prior(self._prior(runner))
+        return bool(set_class_counts(unwrapped(runner.model), counts))
 
     def before_val(self, runner: Runner) -> None:
         """Show the counts to the metrics of the validation."""
@@ -167,13 +168,10 @@ class ClassCountsHook(Hook):
 
     def _resolve(self, runner: Runner) -> ClassCounts:
         dataset = runner.train_dataloader.dataset
-        counts = self.class_counts
-        if counts is None:
-            shared = [self._count(runner) if is_main_process() else None]
-            broadcast_object_list(shared)
-            return shared[0]
+        if self.class_counts is None:
+            return self._count(runner).class_counts(self.unit)
         guess = 'pixels' if has_segmentation_maps(dataset) else 'images'
-        counts = ClassCounts.of(counts, unit=self.unit or guess)
+        counts = ClassCounts.of(self.class_counts, unit=self.unit or guess)
         classes = getattr(dataset, 'metainfo', {}).get('classes')
         if counts.class_names and classes and counts.class_names != tuple(classes):
             runner.logger.warning(
@@ -182,25 +180,18 @@ class ClassCountsHook(Hook):
             )
         return counts
 
-    def _count(self, runner: Runner) -> ClassCounts:
+    @staticmethod
+    def _count(runner: Runner) -> SampleCounts:
         loader = runner.train_dataloader
-        if not has_segmentation_maps(loader.dataset):
-            return count_classes(loader.dataset)[self._unit_of(('images',))]
-        unit = self._unit_of(('pixels', 'images'))
+        sampler = sampler_of(loader)
+        if isinstance(sampler, LongTailSampler) and sampler.dataset is loader.dataset:
+            return sampler.sample_counts
         folder = Path(runner.work_dir).parent / 'class_counts'
-        stem = segmentation_key(loader.dataset)
-        cached = folder / f'{stem}_{unit}.json'
-        if not cached.is_file():
-            for counts in count_classes(loader.dataset, loader.num_workers).values():
-                counts.save(folder / f'{stem}_{counts.unit}.json')
-        runner.logger.info(f'Class counts of the training set: {cached}')
-        return ClassCounts.load(cached)
+        return count_samples(loader.dataset, folder, loader.num_workers)
 
-    def _unit_of(self, countable: tuple[str, ...]) -> str:
-        unit = self.unit or countable[0]
-        if unit not in countable:
-            raise ValueError(
-                f'unit={unit!r} cannot be counted on this training set: use one of '
-                f'{", ".join(countable)}, or give class_counts'
-            )
-        return unit
+
+def _place(runner: Runner) -> int:
+    """Where a sampler of lt_mm has come to, see there."""
+    loader = runner.train_dataloader
+    sampler = sampler_of(loader)
+    return samples_of(loader, runner.iter) if sampler.infinite else sampler.epoch

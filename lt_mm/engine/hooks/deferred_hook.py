@@ -1,10 +1,12 @@
 """Begin re-weighting and re-sampling late in the training."""
 
+import math
+
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from lt_mm.engine.distributed import unwrapped
 from lt_mm.engine.train_sampler import sampler_of, samples_of
-from lt_mm.engine.unwrapped import unwrapped
 from lt_mm.registry import HOOKS
 
 
@@ -13,13 +15,14 @@ class DeferredHook(Hook):
     """Tell losses (DRW) and the sampler (DRS) that the second part of the training has begun.
 
     Every module of the model with a method ``set_deferred(active: bool)`` is told, at the start of
-    the training and whenever it changes; so is the training sampler if it has one. Samplers of
-    lt_mm heed it with ``deferred=True`` and shuffle the plain data set until then. What is active
-    follows from the number of the epoch or iteration, so that a resumed run needs nothing else.
+    the training and whenever it changes. What is active follows from the number of the epoch or
+    iteration, so that a resumed run needs nothing else.
 
-    In a loop by iteration, a deferred sampler has to be infinite, and changes at the very sample
-    that ``begin`` starts with, no matter how far workers draw ahead. In a loop by epoch with
-    ``by_epoch=False``, modules change at that iteration and the sampler with the next epoch.
+    Samplers of lt_mm are told the place once, before training; with ``deferred=True`` they shuffle
+    the plain data set up to it. In a loop by iteration, such a sampler has to be infinite, and
+    changes at the very sample that ``begin`` starts with, no matter how far workers draw ahead. In
+    a loop by epoch with ``by_epoch=False``, modules change at that iteration and the sampler with
+    the next epoch. Another sampler that has ``set_deferred`` is told at the start of every epoch.
 
     Source: Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss,
     NeurIPS 2019.
@@ -42,7 +45,7 @@ class DeferredHook(Hook):
         self._told: bool | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Find whom to tell, and tell an infinite sampler where to change.
+        """Find whom to tell, and tell the sampler where to change.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -62,8 +65,12 @@ class DeferredHook(Hook):
                     f'{type(sampler).__name__}(deferred=True) goes by epoch, but the training loop '
                     'by iteration: give it infinite=True'
                 )
-        if infinite and hasattr(sampler, 'defer_until'):
-            sampler.defer_until(samples_of(loader, self.begin))
+        if hasattr(sampler, 'defer_until'):
+            if infinite:
+                place = samples_of(loader, self.begin)
+            else:
+                place = self.begin if self.by_epoch else math.ceil(self.begin / len(loader))
+            sampler.defer_until(place)
         if not deferred and not self._takers(runner):
             runner.logger.warning(
                 f'DeferredHook(begin={self.begin}) changes nothing, because no module of '
@@ -73,7 +80,7 @@ class DeferredHook(Hook):
         self._told = None
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the sampler, whose epoch is about to be drawn, and the modules.
+        """Tell the modules, and a sampler of another package, whose epoch is about to be drawn.
 
         Args:
             runner (Runner): The runner of the training process.

@@ -124,11 +124,16 @@ def test_size_of_an_epoch(size, labels):
 def test_deferral_by_epoch(labels):
     dataset = labels(9, 3, 1)
     sampler = ClassBalancedSampler(dataset, deferred=True, seed=0)
-    sampler.set_deferred(False)
-    assert sorted(sampler) == list(range(13))
-    assert sampler.class_distribution is None
-    sampler.set_deferred(True)
-    assert list(sampler) == list(ClassBalancedSampler(dataset, seed=0))
+    sampler.defer_until(2)
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        assert sorted(sampler) == list(range(13))
+        assert sampler.class_distribution is None
+    plain = ClassBalancedSampler(dataset, seed=0)
+    for epoch in (2, 3):
+        sampler.set_epoch(epoch)
+        plain.set_epoch(epoch)
+        assert list(sampler) == list(plain)
     np.testing.assert_allclose(sampler.class_distribution, np.full(3, 1 / 3))
 
 
@@ -150,8 +155,8 @@ def test_deferral_at_a_place_of_the_stream(world_size, labels, on_ranks):
     if world_size == 1:
         assert after.tolist() == list(islice(expected, 10))
     for sampler, own in zip(on_ranks(world_size, make), drawn, strict=True):
-        assert sampler.class_distribution_of(drawn=19) is None
-        np.testing.assert_allclose(sampler.class_distribution_of(drawn=20), np.full(3, 1 / 3))
+        assert sampler.class_distribution_at(19) is None
+        np.testing.assert_allclose(sampler.class_distribution_at(20), np.full(3, 1 / 3))
         sampler.skip(17)
         assert list(islice(sampler, 13)) == own[17:]
 
@@ -159,26 +164,83 @@ def test_deferral_at_a_place_of_the_stream(world_size, labels, on_ranks):
 def test_deferral_of_larger_passes(labels):
     """Epochs have one length, or mmengine's schedules would be wrong."""
     sampler = RepeatFactorSampler(labels(9, 3, 1), 0.5, deferred=True, seed=0)
-    sampler.set_deferred(False)
+    sampler.defer_until(1)
     plain = list(sampler)
     assert len(plain) == len(sampler) > 13
     assert sorted(plain[:13]) == list(range(13))
-    sampler.set_deferred(True)
+    sampler.set_epoch(1)
     assert len(list(sampler)) == len(sampler)
 
 
 def test_a_deferred_sampler_that_is_told_nothing_names_the_hook(labels):
     for infinite in (False, True):
         sampler = ClassBalancedSampler(labels(3, 1), deferred=True, infinite=infinite)
-        with pytest.raises(RuntimeError, match='was not told when to begin.*DeferredHook'):
+        with pytest.raises(RuntimeError, match='was not told where to begin.*DeferredHook'):
             next(iter(sampler))
 
 
 def test_a_sampler_that_is_not_deferred_heeds_no_hook(labels):
     sampler = ClassBalancedSampler(labels(9, 3, 1), seed=0)
     before = list(sampler)
-    sampler.set_deferred(False)
+    sampler.defer_until(5)
     assert list(sampler) == before
+
+
+class Turning(ClassBalancedSampler):
+    """Draws one image more often from pass to pass, up to the fourth."""
+
+    last_change = 3
+
+    def expected_draws(self, number):
+        draws = np.ones(len(self.dataset))
+        draws[0] += min(number, 3)
+        return draws / draws.sum()
+
+
+CHANGING = dict(
+    never=ClassBalancedSampler,
+    progressive=lambda dataset, **k: ProgressivelyBalancedSampler(dataset, 3, **k),
+    deferred=lambda dataset, **k: ClassBalancedSampler(dataset, deferred=True, **k),
+    deferred_and_turning=lambda dataset, **k: Turning(dataset, deferred=True, **k),
+)
+
+
+@pytest.mark.parametrize('name', CHANGING)
+@pytest.mark.parametrize('world_size', [1, 2, 3])
+@pytest.mark.parametrize('size', [1, 5, 13])
+@pytest.mark.parametrize('infinite', [True, False])
+def test_the_sampler_tells_every_change_of_its_prior(
+    name, world_size, size, infinite, labels, on_ranks
+):
+    """Place by place, against what it says of itself."""
+    dataset = labels(9, 3, 1)
+
+    def make():
+        sampler = CHANGING[name](dataset, seed=0, size=size, infinite=infinite)
+        sampler.defer_until(7)
+        return sampler
+
+    for sampler in on_ranks(world_size, make):
+        priors = [sampler.class_distribution_at(place) for place in range(100)]
+        differ = [not np.array_equal(*pair) for pair in zip(priors, priors[1:], strict=False)]
+        changes = [place for place, changed in enumerate(differ, 1) if changed]
+        # Epochs are counted from the start of the training, so that the seventh has turned.
+        turns = 4 if infinite else 1
+        number = dict(never=0, progressive=3, deferred=1, deferred_and_turning=turns)[name]
+        if size >= world_size or not infinite:
+            assert len(changes) == number
+        for place in range(99):
+            later = [change for change in changes if change > place]
+            assert sampler.next_change(place) == (later[0] if later else None)
+
+
+def test_the_change_is_asked_again_until_a_deferred_sampler_knows_where(labels):
+    sampler = ClassBalancedSampler(labels(3, 1), deferred=True, infinite=True)
+    assert sampler.class_distribution_at(4) is None
+    assert sampler.next_change(4) == 4
+    sampler.defer_until(8)
+    assert sampler.next_change(4) == 8
+    assert sampler.next_change(8) is None
 
 
 @each_sampler
@@ -246,9 +308,9 @@ def test_bad_arguments(labels):
         ProgressivelyBalancedSampler(dataset, 0)
     with pytest.raises(ValueError, match='has its own schedule'):
         ProgressivelyBalancedSampler(dataset, 5, deferred=True)
-    with pytest.raises(ValueError, match='has no sample to draw'):
+    with pytest.raises(ValueError, match='has no sample to count'):
         ClassBalancedSampler(labels(labels=[]))
-    with pytest.raises(ValueError, match='no sample of Labels has a label'):
+    with pytest.raises(ValueError, match='no sample of Labels shows a class'):
         ClassBalancedSampler(labels(labels=[[], []]))
-    with pytest.raises(TypeError, match='classes of the samples of range are unknown'):
+    with pytest.raises(TypeError, match='classes of range cannot be counted'):
         ClassBalancedSampler(range(4))

@@ -96,7 +96,7 @@ def test_progress(infinite, labels):
         t = min(epoch / 4, 1)
         expected = (1 - t) * COUNTS / 100 + t / 5
         assert p_value(of_image[drawn], expected) > 0.01
-        prior = sampler.class_distribution_of(drawn=epoch * 5000)
+        prior = sampler.class_distribution_at(5000 * epoch if infinite else epoch)
         np.testing.assert_allclose(prior, expected, rtol=1e-12)
 
 
@@ -136,4 +136,4 @@ def test_images_of_several_classes_are_drawn_for_each(maps, tmp_path):
     pixels = expected @ found
     np.testing.assert_allclose(sampler.class_distribution, pixels / pixels.sum())
     images = expected @ (found > 0)
-    np.testing.assert_allclose(sampler.class_distribution_of('images'), images / images.sum())
+    np.testing.assert_allclose(sampler.class_distribution_at(0, 'images'), images / images.sum())
