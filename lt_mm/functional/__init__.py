@@ -30,6 +30,7 @@ from .experts import (
 )
 from .focal import sigmoid_focal_loss, softmax_focal_loss
 from .grouping import rank_within_group, sample_per_group
+from .host import read_numbers, to_device, true_places
 from .label_aware_smoothing import label_aware_smoothing, smoothed_cross_entropy
 from .lade import lade_regularizer, lade_statistics
 from .margins import ldam_margins, margin_cross_entropy
@@ -85,6 +86,7 @@ __all__ = [
     'prediction_stability',
     'queue_lengths',
     'rank_within_group',
+    'read_numbers',
     'reduce_loss',
     'reversed_log_prior',
     'routing_targets',
@@ -97,4 +99,6 @@ __all__ = [
     'softmax_focal_loss',
     'supervised_contrastive_loss',
     'tau_normalize',
+    'to_device',
+    'true_places',
 ]

@@ -1,31 +1,36 @@
 """Refuse what would silently become NaN, infinity or a wrong class.
 
-Each look at values waits for the device, so a training step should look once: see
+Each look at values makes the host wait for the device, so a training step should look once: see
 :func:`checked_once` and :func:`check_batch`.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
+
+from lt_mm.functional.host import read_numbers
 
 # What labels were already compared with in this step; None outside of :func:`checked_once`.
 _checked: set[tuple[int, int | None]] | None = None
 
 
 @contextmanager
-def checked_once() -> Iterator[None]:
+def checked_once(*passed: tuple[int, int | None]) -> Iterator[None]:
     """Look at labels once: all that are checked inside are of the same images.
 
     Further checks against as many classes and the same label to ignore are left out. Contexts may
-    be nested; the outermost counts.
+    be nested; a check is remembered until the outermost one ends, or the one with ``passed``.
+
+    Args:
+        passed: numbers of classes and labels to ignore that all labels inside are known to pass,
+            as those do of which the ignored ones were taken out.
     """
     global _checked
     outer = _checked
-    if outer is None:
-        _checked = set()
+    if outer is None or passed:
+        _checked = {*(outer or ()), *passed}
     try:
         yield
     finally:
@@ -73,7 +78,8 @@ def check_batch(
     ignore_index: int | None = -100,
     finite: Mapping[str, Tensor] | None = None,
     harm: str = 'the queue would be poisoned',
-) -> None:
+    numbers: Sequence[Tensor] = (),
+) -> list[list]:
     """:func:`check_labels` and :func:`check_finite` of a whole batch, in one look.
 
     Args:
@@ -83,6 +89,11 @@ def check_batch(
         ignore_index: see there.
         finite: what must be finite, by the name that the error calls it.
         harm: see there.
+        numbers: further ones that the host wants to know, see :func:`read_numbers`. Where a label
+            is wrong they are not used, but must not fail.
+
+    Returns:
+        The values of ``numbers``.
 
     Raises:
         ValueError: for a label.
@@ -91,29 +102,33 @@ def check_batch(
     key = (num_classes, ignore_index)
     if labels is not None and _checked is not None and key in _checked:
         labels = None
-    faults = []
+    faults = {}
     if labels is not None:
         wrong = (labels < 0) | (labels >= num_classes)
         if ignore_index is not None:
             wrong &= labels != ignore_index
-        faults.append(wrong.any())
-    for tensor in (finite or {}).values():
-        faults.append(~tensor.detach().isfinite().all())
-    if faults and bool(faults[0] if len(faults) == 1 else torch.stack(faults).any()):
-        if labels is not None and wrong.any():
+        faults['labels'] = wrong.any()
+    for name, tensor in (finite or {}).items():
+        faults[name] = ~tensor.detach().isfinite().all()
+    if not faults and not numbers:
+        return []
+    found = read_numbers(*faults.values(), *numbers)
+    for name, (fault,) in zip(faults, found, strict=False):
+        if fault and labels is not None and name == 'labels':
             ignored = 'nothing' if ignore_index is None else ignore_index
             raise ValueError(
                 f'label {int(labels[wrong][0])} reached {owner}, which has {num_classes} classes '
                 f'and ignores {ignored}; correct num_classes, or how the data set maps its labels '
                 '(reduce_zero_label in mmsegmentation).'
             )
-        name = next(n for n, tensor in finite.items() if not tensor.detach().isfinite().all())
-        raise FloatingPointError(
-            f'{owner}: {name} are not finite, so {harm}; lower the learning rate, clip gradients, '
-            'or look for damaged inputs or weights.'
-        )
+        if fault:
+            raise FloatingPointError(
+                f'{owner}: {name} are not finite, so {harm}; lower the learning rate, clip '
+                'gradients, or look for damaged inputs or weights.'
+            )
     if labels is not None and _checked is not None:
         _checked.add(key)
+    return found[len(faults) :]
 
 
 def check_temperature(temperature: float, owner: str, usual: str) -> None:

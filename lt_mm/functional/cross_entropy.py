@@ -69,5 +69,9 @@ def reduce_loss(
         raise ValueError(f"reduction is {reduction!r}; use 'none', 'sum' or 'mean'.")
     if avg_factor is None:
         avg_factor = loss.numel()
-    avg_factor = torch.as_tensor(avg_factor, dtype=loss.dtype, device=loss.device)
+    if isinstance(avg_factor, Tensor):
+        avg_factor = avg_factor.to(loss)
+    else:
+        # Unlike a copy from the host, filling does not make it wait.
+        avg_factor = torch.full((), avg_factor, dtype=loss.dtype, device=loss.device)
     return loss.sum() / avg_factor.masked_fill(avg_factor == 0, 1)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from lt_mm.functional.host import to_device, true_places
+
 
 def rank_within_group(groups: Tensor) -> Tensor:
     """How many earlier entries belong to the same group.
@@ -22,13 +24,20 @@ def rank_within_group(groups: Tensor) -> Tensor:
     return torch.empty_like(positions).scatter_(0, order, positions - first)
 
 
-def sample_per_group(groups: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:
+def sample_per_group(
+    groups: Tensor,
+    most: int,
+    generator: torch.Generator | None = None,
+    size: int | None = None,
+) -> Tensor:
     """Indices of at most ``most`` uniformly random entries of every group.
 
     Args:
         groups: (M,) integers.
         most: upper limit for each group, at least 1.
         generator: source of randomness on the CPU; the global one by default.
+        size: S, where it is known: the sum of the sizes of the groups, each at most ``most``. The
+            host need not wait for the device then.
 
     Returns:
         (S,) int64 indices into ``groups``, in random order.
@@ -38,5 +47,7 @@ def sample_per_group(groups: Tensor, most: int, generator: torch.Generator | Non
     """
     if most < 1:
         raise ValueError(f'most is {most}, but at least 1 entry per group must be allowed.')
-    shuffled = torch.randperm(len(groups), generator=generator).to(groups.device)
-    return shuffled[rank_within_group(groups[shuffled]) < most]
+    shuffled = to_device(torch.randperm(len(groups), generator=generator), groups.device)
+    chosen = rank_within_group(groups[shuffled]) < most
+    size = int(chosen.sum()) if size is None else size
+    return shuffled[true_places(chosen, size)]

@@ -39,7 +39,7 @@ def gather_rows(rows: Tensor, labels: Tensor) -> GatheredRows:
     labels = labels.long()
     if get_world_size() == 1:
         return GatheredRows(rows, labels, own)
-    sizes = [int(size) for size in all_gather(torch.tensor([len(rows)], device=rows.device))]
+    sizes = numbers_of_ranks(len(rows), rows.device)
     if max(sizes) == 0:
         return GatheredRows(rows, labels, own)
     own = own + sum(sizes[: get_rank()])
@@ -63,6 +63,16 @@ class _GatherRows(torch.autograd.Function):
         return total.split(ctx.sizes)[get_rank()], None
 
 
+def numbers_of_ranks(number: int, device: torch.device) -> list[int]:
+    """A number of every rank, in rank order; every rank must call it, and waits for the others.
+
+    Args:
+        number: of this rank.
+        device: that the ranks talk through.
+    """
+    return torch.cat(all_gather(torch.full((1,), number, device=device))).tolist()
+
+
 def mean_over_ranks(count: int | Tensor, device: torch.device) -> Tensor:
     """A number of elements, averaged over ranks; every rank must call it.
 
@@ -77,7 +87,11 @@ def mean_over_ranks(count: int | Tensor, device: torch.device) -> Tensor:
     Returns:
         0-d float32.
     """
-    count = torch.as_tensor(count, dtype=torch.float32, device=device).clone()
+    if isinstance(count, Tensor):
+        count = count.to(device, torch.float32, copy=True)
+    else:
+        # Unlike a copy from the host, filling does not make it wait.
+        count = torch.full((), count, dtype=torch.float32, device=device)
     if get_world_size() > 1:
         all_reduce(count, op='mean')
     return count

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lt_mm.functional.host import to_device
 from lt_mm.functional.mixture import streaming
 from lt_mm.functional.mixture.streaming import MixtureInputs
 
@@ -24,6 +25,7 @@ def class_log_likelihood(
     query_ids: Tensor | None = None,
     key_ids: Tensor | None = None,
     backend: str = 'auto',
+    largest: float | None = None,
 ) -> Tensor:
     """Log of the mean over each class's keys of ``exp(query . key / temperature)``.
 
@@ -34,7 +36,8 @@ def class_log_likelihood(
     Args:
         queries: (N, D) floating point, L2-normalised for the paper's reading (z_x).
         keys: (K, D) floating point, class-contiguous (the union of all Z_c).
-        lengths: (C,) integers that sum to K, the number of key slots of each class.
+        lengths: (C,) integers that sum to K, the number of key slots of each class. On a GPU the
+            host waits to check them; not where they are on the host.
         temperature: tau_g, positive; a 0-d tensor gets a gradient.
         valid: (K,) bool, keys to use. Defaults to all.
         query_ids: (N,) integers, the sample each query comes from.
@@ -43,6 +46,9 @@ def class_log_likelihood(
         backend: 'torch'; 'triton', CUDA kernels whose products take the inputs as they are
             (under autocast: in its dtype) and sum in float32; 'auto' takes Triton on GPUs of
             compute capability 8.0 or more, for inputs up to float32, when it is installed.
+        largest: a bound of ``|query . key / temperature|``, 1 / temperature for rows of norm 1,
+            where the caller knows it and has checked the temperature. Without it the host waits
+            to find both out.
 
     Returns:
         (N, C) of the queries' dtype promoted to at least float32. A class without a usable key
@@ -55,21 +61,17 @@ def class_log_likelihood(
     Source: Suh and Seo, "Long-Tailed Recognition by Mutual Information Maximization between
     Latent Features and Ground-Truth Labels", ICML 2023, eq. 3; ``log s(x|y)``.
     """
-    _check(queries, keys, lengths, valid, query_ids, key_ids)
+    sizes = lengths.cpu()
+    _check(queries, keys, sizes, valid, query_ids, key_ids)
     device = queries.device
     dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-    temperature = torch.as_tensor(temperature, dtype=dtype, device=device)
-    if temperature.numel() != 1 or not 0 < float(temperature.detach()) < math.inf:
-        raise ValueError(
-            f'temperature must be one positive finite number, got {temperature.tolist()}; '
-            'the usual range is 0.03 to 0.3.'
-        )
+    temperature = _temperature(temperature, dtype, device, checked=largest is not None)
     module = _backend(backend, queries)
     if module is not streaming:
         dtype = torch.promote_types(queries.dtype, keys.dtype)
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-    lengths = lengths.to(device)
+    lengths = to_device(sizes, device)
     classes = torch.repeat_interleave(
         torch.arange(len(lengths), device=device), lengths, output_size=len(keys)
     )
@@ -78,8 +80,8 @@ def class_log_likelihood(
         log_sums = _ClassLogSums.apply(
             queries.to(dtype),
             keys.to(dtype),
-            temperature.reshape(()),
-            (classes, lengths, valid, query_ids, key_ids),
+            temperature,
+            (classes, lengths, valid, query_ids, key_ids, sizes, largest),
             module,
         )
         log_counts = log_counts.to(log_sums)
@@ -116,6 +118,23 @@ class _ClassLogSums(torch.autograd.Function):
         return (*ctx.module.gradients(inputs, log_sums, grad.contiguous(), needed), None, None)
 
 
+def _temperature(
+    temperature: float | Tensor, dtype: torch.dtype, device: torch.device, checked: bool
+) -> Tensor:
+    """0-d, on the device."""
+    given = temperature
+    if not isinstance(given, Tensor):
+        given = torch.tensor(given, dtype=dtype)
+        # Unlike a copy from the host, filling does not make it wait.
+        temperature = torch.full((), temperature, dtype=dtype, device=device)
+    if given.numel() != 1 or not (checked or 0 < float(given.detach()) < math.inf):
+        raise ValueError(
+            f'temperature must be one positive finite number, got {given.tolist()}; the usual '
+            'range is 0.03 to 0.3.'
+        )
+    return temperature.to(device, dtype).reshape(())
+
+
 def _backend(name: str, queries: Tensor) -> ModuleType:
     """The module that computes, by name."""
     if name not in ('auto', 'torch', 'triton'):
@@ -150,13 +169,16 @@ def _log_usable_counts(
     counts = classes.new_zeros(num_classes).index_add_(0, classes, usable)
     if query_ids is None:
         return counts[:, None].double().log()
-    samples, query_samples = torch.unique(query_ids, return_inverse=True)
+    # Each sample is counted where its first query is. Without the others the table would be
+    # smaller, but its size unknown to the host.
+    samples = query_ids.sort().values
     own = classes.new_zeros(len(samples), num_classes)
     if len(samples):
         nearest = torch.searchsorted(samples, key_ids).clamp_(max=len(samples) - 1)
         usable = usable * (samples[nearest] == key_ids)
         own.view(-1).index_add_(0, nearest * num_classes + classes, usable)
-    return (counts - own)[query_samples].T.double().log()
+    others = own.neg_().add_(counts)[torch.searchsorted(samples, query_ids)]
+    return others.T.double().log()
 
 
 def _check(

@@ -34,6 +34,10 @@ class MixtureInputs(NamedTuple):
     """(N,) int64."""
     key_ids: Tensor | None
     """(K,) int64."""
+    sizes: Tensor
+    """(C,) integers, the lengths on the host."""
+    largest: float | None
+    """A bound of the exponents, where it is known."""
 
     def mask(self, rows: slice) -> Tensor | None:
         """(K, 1) or (K, n) bool, keys that a block of queries may use; None means all."""
@@ -51,8 +55,10 @@ def log_sums(inputs: MixtureInputs) -> Tensor:
     """
     queries, keys, classes = inputs.queries, inputs.keys, inputs.classes
     result = queries.new_empty(len(inputs.lengths), len(queries))
-    bound = _largest_norm(queries) * _largest_norm(keys) / inputs.temperature
-    needs_shift = bool(bound > _SAFE_EXPONENT)
+    largest = inputs.largest
+    if largest is None:
+        largest = _largest_norm(queries) * _largest_norm(keys) / inputs.temperature
+    needs_shift = bool(largest > _SAFE_EXPONENT)
     for rows in _blocks(queries, keys):
         similarities = _similarities(inputs, rows)
         if needs_shift:
@@ -107,7 +113,10 @@ def log_sum_exp_by_class(rows: Tensor, classes: Tensor, lengths: Tensor) -> Tens
         classes: (R,) int64, class of each row.
         lengths: (C,) int64, rows of each class.
     """
-    peaks = torch.segment_reduce(rows, 'max', lengths=lengths, axis=0, initial=-math.inf)
+    # Lengths are checked already; to check them again would make the host wait.
+    peaks = torch.segment_reduce(
+        rows, 'max', lengths=lengths, axis=0, unsafe=True, initial=-math.inf
+    )
     # A class without a usable key would give -inf - -inf.
     peaks.masked_fill_(peaks == -math.inf, 0.0)
     shifted = rows.sub_(peaks.index_select(0, classes)).exp_()

@@ -42,12 +42,14 @@ class _Slots(NamedTuple):
     """(C,) int64, groups of each class."""
     of_keys: Tensor
     """(K,) int64, slot of each key."""
+    num_groups: int
+    """Sum of the lengths."""
 
 
 def log_sums(inputs: MixtureInputs) -> Tensor:
     """(C, N) float32; see :func:`lt_mm.functional.mixture.streaming.log_sums`."""
     slots = _slots(inputs)
-    num_queries, num_groups = len(inputs.queries), int(slots.lengths.sum())
+    num_queries, num_groups = len(inputs.queries), slots.num_groups
     result = slots.bias.new_empty(len(inputs.lengths), num_queries)
     for rows in _chunks(num_queries, len(slots.keys) // _GROUP):
         partial = slots.bias.new_empty(len(slots.classes), rows.stop - rows.start)
@@ -95,11 +97,13 @@ def _slots(inputs: MixtureInputs) -> _Slots:
     key_starts = lengths.cumsum(0) - lengths
     ranks = torch.arange(len(keys), device=keys.device) - key_starts[classes]
     of_keys = group_starts[classes] * _GROUP + ranks
-    num_groups = int(groups.sum())
+    num_groups = int(((inputs.sizes + _GROUP - 1) // _GROUP).sum())
     size = math.ceil(num_groups * _GROUP / _BLOCK_SLOTS) * _BLOCK_SLOTS
-    usable = of_keys if inputs.valid is None else of_keys[inputs.valid]
     bias = torch.full((size,), -math.inf, device=keys.device)
-    bias[usable] = 0.0
+    of_valid = bias.new_zeros(len(keys))
+    if inputs.valid is not None:
+        of_valid.masked_fill_(~inputs.valid, -math.inf)
+    bias[of_keys] = of_valid
     padded = keys.new_zeros(size, keys.shape[1])
     padded[of_keys] = keys
     group_classes = lengths.new_zeros(size // _GROUP)
@@ -108,7 +112,7 @@ def _slots(inputs: MixtureInputs) -> _Slots:
     if inputs.key_ids is not None:
         ids = inputs.key_ids.new_zeros(size)
         ids[of_keys] = inputs.key_ids
-    return _Slots(padded, bias, ids, group_classes, groups, of_keys)
+    return _Slots(padded, bias, ids, group_classes, groups, of_keys, num_groups)
 
 
 def _launch(

@@ -12,7 +12,13 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from lt_mm.functional import check_batch, checked_once, sample_per_group
+from lt_mm.functional import (
+    check_batch,
+    checked_once,
+    sample_per_group,
+    to_device,
+    true_places,
+)
 from lt_mm.models.heads.longtail import LongTailOptions
 from lt_mm.models.losses import ContrastBatch, ContrastLoss, LogitLoss
 from lt_mm.models.teachers.frozen_network import TeacherOutput
@@ -164,11 +170,13 @@ class LongTailHead(LongTailOptions):
         labels = labels[0] if isinstance(labels, tuple) else labels
         features, logits = self._take_seen(seg_logits)
         with checked_once():
-            self._check(labels, features)
+            pixels = self._look(labels, features)
             losses = super().loss_by_feat(seg_logits, batch_data_samples)
             if self.contrast is not None:
-                ids = sample_ids(batch_data_samples).to(labels.device)
-                losses.update(self.contrast.contrast(self._batch(features, labels, ids)))
+                ids = to_device(sample_ids(batch_data_samples), labels.device)
+                # Labels of the labelled pixels alone have none to ignore.
+                with checked_once((self.num_classes, None)):
+                    losses.update(self.contrast.contrast(self._batch(features, pixels, ids)))
         if self.distillation is not None:
             taught = taught_logits(self._taught, logits, self.align_corners)
             losses['loss_kd'] = self.distillation_loss(logits, taught)
@@ -194,17 +202,32 @@ class LongTailHead(LongTailOptions):
             'compare; compute losses in training mode, after one forward, or leave it out.'
         )
 
-    def _check(self, labels: Tensor, features: Tensor | None) -> None:
+    def _look(self, labels: Tensor, features: Tensor | None) -> '_PixelsBySize':
+        """Check labels (N, 1, H, W) and maps (N, D, h, w); find the labelled pixels of these."""
         finite = {}
         if self.contrast is not None:
             finite['its features'] = features
             if self._taught is not None and self.takes_keys:
                 finite["the teacher's features"] = self._taught.features
-        check_batch(type(self).__name__, labels, self.num_classes, self.ignore_index, finite=finite)
+        maps = [
+            _LabelMap.of(labels, size, self.ignore_index)
+            for size in dict.fromkeys(map.shape[2:] for map in finite.values())
+        ]
+        # The one look of a step at its labels.
+        numbers = check_batch(
+            type(self).__name__,
+            labels,
+            self.num_classes,
+            self.ignore_index,
+            finite=finite,
+            numbers=[map.numbers(self.keys_per_class, self.num_classes) for map in maps],
+        )
+        found = zip(maps, numbers, strict=True)
+        return {map.labels.shape[1:]: map.pixels(*number) for map, number in found}
 
-    def _batch(self, features: Tensor, labels: Tensor, ids: Tensor) -> ContrastBatch:
-        """Queries and keys at the labelled pixels of maps (N, D, h, w), of labels (N, 1, H, W)."""
-        pixels = _LabelledPixels.of(labels, features.shape[2:], self.ignore_index)
+    def _batch(self, features: Tensor, of_size: '_PixelsBySize', ids: Tensor) -> ContrastBatch:
+        """Queries and keys at the labelled pixels of maps (N, D, h, w)."""
+        pixels = of_size[features.shape[2:]]
         taught = self._taught.features if self._taught is not None and self.takes_keys else None
         if self.contrast.pairwise:
             # Keys are those of the queries, pixel by pixel.
@@ -214,9 +237,7 @@ class LongTailHead(LongTailOptions):
         elif not self.takes_keys:
             keyed = pixels.none()
         else:
-            keyed = pixels
-            if taught is not None and taught.shape[2:] != features.shape[2:]:
-                keyed = _LabelledPixels.of(labels, taught.shape[2:], self.ignore_index)
+            keyed = pixels if taught is None else of_size[taught.shape[2:]]
             keyed = keyed.sample(self.keys_per_class, self.num_classes)
         rows = pixels.rows_of(features)
         keys = keyed.rows_of(features if taught is None else taught)
@@ -245,6 +266,38 @@ class LongTailHead(LongTailOptions):
         return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
+class _LabelMap(NamedTuple):
+    """Labels at the size of a feature map."""
+
+    labels: Tensor
+    """(N, h, w) int64."""
+    labelled: Tensor
+    """(N, h, w) bool, where they are not to be ignored."""
+
+    @classmethod
+    def of(cls, labels: Tensor, size: tuple[int, int], ignore_index: int | None) -> '_LabelMap':
+        """(N, 1, H, W) labels at the size (h, w)."""
+        small = resize(labels.float(), size=size, mode='nearest')[:, 0].long()
+        # No label is negative where nothing is ignored.
+        return cls(small, small != (-1 if ignore_index is None else ignore_index))
+
+    def numbers(self, most: int, num_classes: int) -> Tensor:
+        """(2,) how many pixels are labelled, and how many :meth:`_LabelledPixels.sample` takes."""
+        # All that is no class counts as one more.
+        is_class = self.labelled & (self.labels >= 0) & (self.labels < num_classes)
+        classes = self.labels.where(is_class, num_classes).flatten(1)
+        counts = classes.new_zeros(len(classes), num_classes + 1)
+        counts.scatter_add_(1, classes, torch.ones_like(classes))
+        sampled = counts[:, :num_classes].clamp(max=most).sum()
+        return torch.stack([self.labelled.sum(), sampled])
+
+    def pixels(self, number: int, sampled: int) -> '_LabelledPixels':
+        """All that are labelled, of which the host knows :meth:`numbers`."""
+        places = true_places(self.labelled.flatten(), number)
+        images = places // self.labels[0].numel()
+        return _LabelledPixels(self.labels.flatten()[places], places, images, sampled)
+
+
 class _LabelledPixels(NamedTuple):
     """Pixels of the maps of a batch that take part in a contrast."""
 
@@ -254,31 +307,26 @@ class _LabelledPixels(NamedTuple):
     """(M,) int64 places in the flattened (N, h, w)."""
     images: Tensor
     """(M,) int64, which of the N images."""
-
-    @classmethod
-    def of(
-        cls, labels: Tensor, size: tuple[int, int], ignore_index: int | None
-    ) -> '_LabelledPixels':
-        """All that are labelled, of (N, 1, H, W) labels at the size (h, w)."""
-        small = resize(labels.float(), size=size, mode='nearest')[:, 0].long()
-        # No label is negative where nothing is ignored.
-        ignored = -1 if ignore_index is None else ignore_index
-        pixels = (small != ignored).flatten().nonzero()[:, 0]
-        return cls(small.flatten()[pixels], pixels, pixels // small[0].numel())
+    sampled: int
+    """How many a sample has."""
 
     def sample(self, most: int, num_classes: int) -> '_LabelledPixels':
         """At most so many of each class of each image, at random."""
-        chosen = sample_per_group(self.images * num_classes + self.labels, most)
-        return _LabelledPixels(*(part[chosen] for part in self))
+        groups = self.images * num_classes + self.labels
+        chosen = sample_per_group(groups, most, size=self.sampled)
+        return _LabelledPixels(*(part[chosen] for part in self[:3]), self.sampled)
 
     def none(self) -> '_LabelledPixels':
         """No pixel."""
-        return _LabelledPixels(*(part[:0] for part in self))
+        return _LabelledPixels(*(part[:0] for part in self[:3]), 0)
 
     def rows_of(self, maps: Tensor) -> Tensor:
         """(M, D) features of (N, D, h, w) maps."""
         # index_select copies whole rows, which indexing does not.
         return maps.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self.pixels)
+
+
+_PixelsBySize = dict[tuple[int, int], _LabelledPixels]
 
 
 class _ClassifierOfRows:

@@ -7,7 +7,8 @@ import torch
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
-from lt_mm.functional import check_labels, queue_lengths, rank_within_group
+from lt_mm.functional import check_labels, queue_lengths, true_places
+from lt_mm.models.ranks import numbers_of_ranks
 from lt_mm.structures import ClassCounts
 
 
@@ -109,24 +110,42 @@ class ClassQueue(nn.Module):
         features, labels, ids = _gather(features, labels, ids)
         if len(labels) == 0:
             return
-        written = torch.bincount(labels, minlength=len(self.lengths))
-        rank = rank_within_group(labels)
+        written = torch.zeros_like(self.filled).index_add_(0, labels, torch.ones_like(labels))
+        # Places of the features in the order of their classes, and their rank in their class.
+        order = torch.argsort(labels, stable=True)
+        places = torch.arange(len(order), device=order.device)
+        place = torch.empty_like(order).scatter_(0, order, places)
+        rank = place - (written.cumsum(0) - written)[labels]
         lengths = self.lengths[labels]
-        kept = rank >= written[labels] - lengths
-        slots = (self._starts()[labels] + (self.positions[labels] + rank) % lengths)[kept]
-        self.features[slots] = features[kept]
-        self.ids[slots] = ids[kept]
+        slots = self._starts()[labels] + (self.positions[labels] + rank) % lengths
+        # All that come to one slot write what the last of them brings. To leave them out instead,
+        # the host would have to wait for their number.
+        later = (written[labels] - 1 - rank) // lengths * lengths
+        last = order[place + later]
+        # index_select copies whole rows, which indexing does not.
+        self.features[slots] = features.index_select(0, last)
+        self.ids[slots] = ids[last]
         self.positions.copy_((self.positions + written) % self.lengths)
         self.filled.copy_(torch.minimum(self.filled + written, self.lengths))
 
-    def keys(self) -> Keys:
-        """What has been written, class-contiguous; a view while the queue is full."""
-        if bool((self.filled == self.lengths).all()):
+    def keys(self, number: int | None = None) -> Keys:
+        """What has been written, class-contiguous; a view while the queue is full.
+
+        Args:
+            number: how many features that are, the sum of ``filled``, where the host knows it and
+                need not wait to find out.
+        """
+        number = int(self.filled.sum()) if number is None else number
+        if number == self.size:
             return Keys(self.features, self.lengths, self.ids)
+        slots = true_places(self.written()[1], number)
+        return Keys(self.features.index_select(0, slots), self.filled, self.ids[slots])
+
+    def written(self) -> tuple[Tensor, Tensor]:
+        """Of each slot its class, (size,) int64, and whether it holds a feature, (size,) bool."""
         classes = torch.repeat_interleave(self.lengths, output_size=self.size)
         slots = torch.arange(self.size, device=classes.device)
-        written = slots - self._starts()[classes] < self.filled[classes]
-        return Keys(self.features[written], self.filled, self.ids[written])
+        return classes, slots - self._starts()[classes] < self.filled[classes]
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # A loader that is not strict leaves out features of another shape; it must not take
@@ -153,7 +172,7 @@ def _gather(features: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, Tens
     """Rows of all ranks in rank order; ranks may bring different numbers of rows."""
     if get_world_size() == 1:
         return features, labels, ids
-    sizes = [int(size) for size in all_gather(torch.tensor([len(labels)], device=labels.device))]
+    sizes = numbers_of_ranks(len(labels), labels.device)
     if max(sizes) == 0:
         return features, labels, ids
     # One message instead of three: the bits of the integers travel as floats.

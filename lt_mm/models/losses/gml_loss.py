@@ -10,12 +10,13 @@ from lt_mm.functional import (
     check_temperature,
     class_log_likelihood,
     logit_adjusted_cross_entropy,
+    read_numbers,
     reduce_loss,
+    true_places,
 )
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ClassQueue, ProjectionMLP
-from lt_mm.models.layers.class_queue import Keys
 from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
@@ -152,50 +153,87 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
             RuntimeError: if no class counts have been given.
             ValueError: if a trainable temperature finds a query or a key of unknown sample.
         """
-        keys = self.queue.keys()
-        has_key = keys.lengths[labels] > 0
-        queries, labels = self.query_mlp(features[has_key]), labels[has_key]
-        keys = keys._replace(features=self.key_mlp(keys.features))
+        queue, temperature = self.queue, self.temperature
         trainable = self.log_temperature is not None
+        has_key = queue.filled[labels] > 0
+        numbers = [queue.filled, has_key.sum()]
+        if trainable:
+            known, is_nameless = self._known(has_key, labels, ids)
+            numbers += [known.sum(), is_nameless, temperature]
+        # All that the host has to know, at once: each time it would wait for the device.
+        filled, (num_queries,), *rest = read_numbers(*numbers)
+        if trainable:
+            (num_known,), (nameless,), (on_host,) = rest
+            self._check_trainable(on_host, bool(nameless))
+        else:
+            on_host = temperature
+        if num_queries < len(labels):
+            rows = true_places(has_key, num_queries)
+            features, labels = features.index_select(0, rows), labels[rows]
+            ids, known = (ids[rows], known[rows]) if trainable else (None, None)
+        keys = queue.keys(sum(filled))
+        queries, centres = self.query_mlp(features), self.key_mlp(keys.features)
+        # Rows have norm 1, but for rounding.
+        options = dict(backend=self.backend, largest=(1 + 1e-6) / on_host)
+        lengths = torch.tensor(filled)
         log_likelihood = class_log_likelihood(
-            queries,
-            keys.features,
-            keys.lengths,
-            self.temperature.detach() if trainable else self.temperature,
-            backend=self.backend,
+            queries, centres, lengths, temperature.detach() if trainable else temperature, **options
         )
         losses = dict(
             loss_gml=self.loss_weight * self._cross_entropy(log_likelihood, labels),
-            gml_queue_filled=self.queue.filled.sum() / self.queue.size,
+            gml_queue_filled=queue.filled.sum() / queue.size,
         )
         if trainable:
-            ids = None if ids is None else ids[has_key]
-            losses['loss_gml_temperature'] = self._temperature_loss(queries, labels, ids, keys)
-            losses['gml_temperature'] = self.temperature.detach()
+            # As a function of tau_g alone, without the keys of each query's own sample.
+            log_likelihood = class_log_likelihood(
+                queries.detach(),
+                centres.detach(),
+                lengths,
+                temperature,
+                query_ids=ids,
+                key_ids=keys.ids,
+                **options,
+            )
+            rows = true_places(known, num_known)
+            loss = self._cross_entropy(log_likelihood.index_select(0, rows), labels[rows])
+            losses['loss_gml_temperature'] = loss
+            losses['gml_temperature'] = temperature.detach()
         return losses
 
-    def _temperature_loss(
-        self, queries: Tensor, labels: Tensor, ids: Tensor | None, keys: Keys
-    ) -> Tensor:
-        """L_GML as a function of tau_g alone, without the keys of each query's own sample."""
-        if ids is None or (ids < 0).any() or (keys.ids < 0).any():
+    def _known(self, has_key: Tensor, labels: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Which queries have a key of their class that is not of their own sample.
+
+        Args:
+            has_key: (N,) bool, which have a key of their class at all.
+            labels: (N,).
+            ids: (N,).
+
+        Returns:
+            (N,) bool, and whether a query or a key is of unknown sample, 0-d bool.
+        """
+        if ids is None:
+            return has_key, has_key.new_ones(())
+        queue = self.queue
+        classes, written = queue.written()
+        nameless = (has_key & (ids < 0)).any() | (written & (queue.ids < 0)).any()
+        # The keys of a class are all of one sample if the smallest and the largest id are its own.
+        bounds = []
+        for reduce, none in (('amin', torch.iinfo(torch.int64).max), ('amax', -1)):
+            found = torch.full_like(queue.filled, none)
+            found.scatter_reduce_(0, classes, queue.ids.where(written, none), reduce)
+            bounds.append(found[labels] == ids)
+        return has_key & ~(bounds[0] & bounds[1]), nameless
+
+    def _check_trainable(self, temperature: float, nameless: bool) -> None:
+        if nameless:
             raise ValueError(
                 'a trainable temperature must know the sample of every query and key, and some '
                 "have none; keep 'img_path' in meta_keys of the packing transform, or set "
                 'trainable_temperature=False.'
             )
-        log_likelihood = class_log_likelihood(
-            queries.detach(),
-            keys.features.detach(),
-            keys.lengths,
-            self.temperature,
-            query_ids=ids,
-            key_ids=keys.ids,
-            backend=self.backend,
+        check_temperature(
+            temperature, 'of the mixture of GMLLoss, as it was learnt,', 'lower its learning rate'
         )
-        # Queries of a class of which only their own sample has keys have no likelihood.
-        known = log_likelihood.detach().gather(1, labels[:, None])[:, 0].isfinite()
-        return self._cross_entropy(log_likelihood[known], labels[known])
 
     def _cross_entropy(self, log_likelihood: Tensor, labels: Tensor) -> Tensor:
         loss = logit_adjusted_cross_entropy(

@@ -117,7 +117,7 @@ def test_autocast_gives_a_finite_float32_loss():
 
 
 def with_temperature(**kwargs):
-    loss = make(trainable_temperature=True, temperature=0.3, **kwargs)
+    loss = make(trainable_temperature=True, mixture_temperature=0.3, **kwargs)
     labels = torch.arange(24) % 4
     loss.queue.enqueue(torch.randn(24, 6), labels, ids=torch.arange(24) // 3)
     return loss
@@ -131,7 +131,7 @@ def test_temperature_term_leaves_out_keys_of_the_same_sample():
     keys = loss.queue.keys()
     expected = 0.0
     for row, label, sample in zip(features, labels, ids, strict=True):
-        other = make(temperature=0.3)
+        other = make(mixture_temperature=0.3)
         other.load_state_dict(loss.state_dict(), strict=False)
         kept = keys.ids != sample
         classes = torch.repeat_interleave(torch.arange(4), keys.lengths)[kept]
@@ -184,10 +184,12 @@ def test_temperature_needs_to_know_the_samples(ids):
         with_temperature()(torch.randn(2, 6).double(), torch.tensor([0, 1]), ids)
 
 
-@pytest.mark.parametrize('name', ['temperature', 'alpha'])
+@pytest.mark.parametrize(
+    ('name', 'told'), [('mixture_temperature', 'temperature of the mixture'), ('alpha', 'alpha')]
+)
 @pytest.mark.parametrize('value', [math.nan, math.inf])
-def test_settings_that_are_not_finite(name, value):
-    with pytest.raises(ValueError, match=f'{name} of GMLLoss is {value}'):
+def test_settings_that_are_not_finite(name, told, value):
+    with pytest.raises(ValueError, match=f'{told} of GMLLoss is {value}'):
         make(**{name: value})
 
 
