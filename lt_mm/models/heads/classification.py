@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from mmpretrain.evaluation.metrics import Accuracy
-from mmpretrain.models.heads import ClsHead, DeiTClsHead, EfficientFormerClsHead
+from mmpretrain.models.heads import (
+    ClsHead,
+    DeiTClsHead,
+    EfficientFormerClsHead,
+    LinearClsHead,
+)
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -55,6 +60,7 @@ class LongTailClsHead(LongTailOptions):
 
     registry = MMPRETRAIN_MODELS
     default_temperature = 1 / 30
+    base_class = LinearClsHead
 
     def __init__(
         self,
@@ -77,13 +83,13 @@ class LongTailClsHead(LongTailOptions):
         distillation = None if distillation is False else distillation
         super().__init__(*args, loss=loss, alpha=alpha, distillation=distillation, **kwargs)
         # What the classifier is given, while that is of interest.
-        self._seen: list[Tensor] | None = None
+        self._seen: list[tuple[Tensor, Tensor]] | None = None
         self._classifier().register_forward_pre_hook(self._see)
 
     @classmethod
     def on(cls, base: str | type | None) -> type:
         """The class of the heads with these options on a base; None is a LinearClsHead."""
-        return super().on('mmpretrain.LinearClsHead' if base is None else base)
+        return super().on(cls.base_class if base is None else base)
 
     @classmethod
     def check_base(cls, base: type) -> None:
@@ -155,7 +161,8 @@ class LongTailClsHead(LongTailOptions):
 
     def forward(self, feats: tuple[Any, ...]) -> Tensor:
         """Logits, (N, C); compensated in eval mode, where that is asked for."""
-        return self.finish(*self._classified(feats))
+        logits, features, _ = self._classified(feats)
+        return self.finish(logits, features)
 
     def classifier_input(self, feats: tuple[Any, ...]) -> Tensor:
         """(N, D), what the classifier is given for the features of each stage."""
@@ -191,14 +198,16 @@ class LongTailClsHead(LongTailOptions):
                 logits of a teacher, or of other classes.
             FloatingPointError: if queries or keys are not finite.
         """
-        logits, features = self._classified(feats)
+        logits, features, view = self._classified(feats)
         logits = self.finish(logits, features)
         with checked_once():
             targets = self.targets(data_samples)
             losses = self.classification_loss(logits, targets, **kwargs)
             if self.contrast is not None:
-                views = (None,) if queries is None else queries
-                views = torch.stack([features if view is None else view for view in views])
+                if queries is None:
+                    views = features[None]
+                else:
+                    views = torch.cat([view if rows is None else rows[None] for rows in queries])
                 keys = features if keys is None else keys
                 losses |= self._contrast_losses(views, keys.detach(), targets, data_samples)
         if self.distillation is not None:
@@ -228,8 +237,8 @@ class LongTailClsHead(LongTailOptions):
             losses |= training_accuracies(logits, targets, self.topk, type(self).__name__)
         return losses
 
-    def _classified(self, feats: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        """Logits of the base, and the features that its classifier was given for them."""
+    def _classified(self, feats: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the base, the (N, D) features classified, and these as a view, (1, N, D)."""
         self._seen = []
         try:
             logits = super().forward(feats)
@@ -241,11 +250,13 @@ class LongTailClsHead(LongTailOptions):
                 f'{type(self).__name__} uses its classifier {self.classifier_path} {len(seen)} '
                 'times for one batch, so it is unknown what it classifies; choose another base.'
             )
-        return logits, seen[0]
+        return logits, *seen[0]
 
     def _see(self, module: nn.Module, inputs: tuple) -> None:
         if self._seen is not None:
-            self._seen.append(inputs[0])
+            # The view is made before the classifier uses the features, so that autograd sums the
+            # gradients of both in one order, however many views there are.
+            self._seen.append((inputs[0], inputs[0][None]))
 
     def _contrast_losses(
         self, queries: Tensor, keys: Tensor, labels: Tensor, data_samples: list[DataSample]

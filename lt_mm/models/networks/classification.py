@@ -111,8 +111,7 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
         if getattr(head, 'contrast', None) is None and not _distils(head):
             return super().loss(views[0], data_samples)
         last = len(views) - 1
-        # Of one view the head has the features itself.
-        queries = range(len(views))[-2:][: head.num_query_views] if last else ()
+        queries = range(len(views))[-2:][: head.num_query_views]
         wanted = {0, *queries}
         own_keys = head.takes_keys and not self.has_teacher and self.key_encoder is None
         if own_keys:
