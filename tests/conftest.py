@@ -35,6 +35,17 @@ def imports_are_no_garbage():
     gc.freeze()
 
 
+@pytest.fixture(scope='session', autouse=True)
+def configs_without_layout():
+    """Leave the layout of configs as it is: a Runner has yapf lay out its config five times.
+
+    That takes longer than the training of a small model.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
+        yield
+
+
 def _descendants(cls):
     for child in cls.__subclasses__():
         yield child
