@@ -27,18 +27,20 @@ def path_of(name: str) -> Path:
 
 
 @cache
+def _read(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
 def load(name: str) -> Config:
-    """A config, or what stands after an @, its variant; shared, so not to be changed."""
-    cfg = Config.fromfile(path_of(name))
+    """A config, or the variant of it that is named after an @."""
+    cfg = deepcopy(_read(path_of(name)))
     select_variant(cfg, name.partition('@')[2] or None)
     return cfg
 
 
-@cache
 def variants_of(name: str) -> tuple[str, ...]:
     """The variants of a config file, as names for :func:`load`."""
-    found = Config.fromfile(path_of(name)).get('variants') or {}
-    return tuple(f'{name}@{variant}' for variant in found)
+    return tuple(f'{name}@{variant}' for variant in _read(path_of(name)).get('variants') or {})
 
 
 def with_variants(names: list[str]) -> list[str]:
@@ -48,7 +50,7 @@ def with_variants(names: list[str]) -> list[str]:
 
 def stages_of(name: str, folder: Path) -> list:
     """The trainings that one command does, the last one last."""
-    cfg = deepcopy(load(name))
+    cfg = load(name)
     cfg.work_dir, cfg.launcher = str(folder), 'none'
     return read_stages(cfg, ROOT)
 

@@ -12,8 +12,9 @@ import lt_mm  # noqa: F401
 
 # What a CPU, tiny images and no network need; nothing of it concerns GML.
 SMALL = dict(
-    **{'model.pretrained': None, 'model.backbone.depth': 18, 'model.decode_head.in_channels': 512},
-    **{'model.auxiliary_head.in_channels': 256, 'data_preprocessor.size': (64, 64)},
+    **{'model.pretrained': None, 'model.backbone.depth': 18, 'model.backbone.base_channels': 8},
+    **{'model.decode_head.in_channels': 64, 'model.decode_head.channels': 32},
+    **{'model.auxiliary_head.in_channels': 32, 'data_preprocessor.size': (64, 64)},
     **{'model.data_preprocessor.size': (64, 64), 'train_cfg.max_iters': 2},
     **{'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False},
     **{'train_dataloader.batch_size': 2, 'val_dataloader': None, 'val_evaluator': None},

@@ -1,30 +1,22 @@
 """The classification configs have the numbers that the GML paper and its peers print."""
 
-from functools import cache
-from pathlib import Path
-
 import pytest
-from mmengine.config import Config
+from config_files import earlier, load
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-
-
-@cache
-def load(name):
-    return Config.fromfile(CONFIGS / f'{name}.py')
+from lt_mm.datasets.long_tail_profile import long_tailed_counts_of_head
 
 
 def ingredients(cfg):
     """The loss of the contrast, with the names of Table A.1."""
     head = cfg.model.head
-    gml = head.get('gml') or head.get('contrast')
+    gml = head.contrast
     distillation = head.get('distillation')
     return dict(
         k=gml.get('size'),
         k_m=gml.get('min_size'),
         mlp=(head.in_channels, *gml.widths),
-        tau_g=gml.temperature,
-        tau_s=head.temperature,
+        tau_g=gml.mixture_temperature,
+        tau_s=head.classifier_temperature,
         gamma=head.loss.loss_weight,
         beta=gml.loss_weight,
         alpha=distillation.loss_weight if distillation else 0,
@@ -38,16 +30,16 @@ TABLE_A1 = [
     + ((2048, 2048, 1024), 16384, 2, 'Randaug', 'Simaug', 0.07, 1 / 30, 1, 1, 0),
     ('imagenet_lt/gml_x50_imagenet-lt_400e', ('ResNeXt', 50), ('ResNeXt', 101), 400)
     + ((2048, 2048, 1024), 16384, 2, 'Randaug', 'Simaug', 0.07, 1 / 30, 0.5, 2, 0),
-    ('inaturalist/gml_r50_inaturalist2018_100e', ('ResNet', 50), ('ResNet', 152), 100)
+    ('inaturalist2018/gml_r50_inaturalist2018_100e', ('ResNet', 50), ('ResNet', 152), 100)
     + ((2048, 2048, 1024), 65536, 2, 'Simaug', 'Simaug', 0.1, 1 / 30, 1, 1, 0),
-    ('inaturalist/gml_r50_inaturalist2018_400e', ('ResNet', 50), ('ResNet', 152), 400)
+    ('inaturalist2018/gml_r50_inaturalist2018_400e', ('ResNet', 50), ('ResNet', 152), 400)
     + ((2048, 2048, 1024), 65536, 2, 'Simaug', 'Simaug', 0.1, 1 / 30, 1, 1, 0),
     *(
-        (f'cifar_lt/gml_r32_cifar100-lt-if{factor}_{epochs}e',)
+        (f'cifar_lt/gml_r32_cifar100-lt_{epochs}e{variant}',)
         + (('lt_mm.ResNetCifar6n2', 32), ('lt_mm.ResNetCifar6n2', 56), epochs)
         + ((64, 64, 32), 4096, 2, 'Autoaug', 'Autoaug', 0.1, 1 / 30, 1, 1, 1)
         for epochs in (200, 400)
-        for factor in (100, 50, 10)
+        for variant in ('', '@if50', '@if10')
     ),
 ]
 
@@ -71,9 +63,11 @@ def test_table_a1(row):
     name, student, teacher, epochs, mlp, k, k_m, aug_cls, aug_gml = row[:9]
     cfg = load(name)
     assert (cfg.model.backbone.type, cfg.model.backbone.depth) == student
-    (stage,) = cfg.earlier_stages.values()
-    backbone = load(f'{Path(name).parent}/{Path(stage.config).stem}').model.backbone
-    assert (backbone.type, backbone.depth) == teacher
+    first = load(earlier(name, 'teacher'))
+    assert (first.model.backbone.type, first.model.backbone.depth) == teacher
+    assert first.train_dataloader.dataset.get(
+        'imbalance_factor'
+    ) == cfg.train_dataloader.dataset.get('imbalance_factor')
     assert cfg.train_cfg.max_epochs == epochs
     printed = dict(zip(('tau_g', 'tau_s', 'gamma', 'beta', 'alpha'), row[9:], strict=True))
     assert ingredients(cfg) == dict(k=k, k_m=k_m, mlp=mlp, **printed)
@@ -111,47 +105,74 @@ def test_training_of_section_4_2(name, batch, lr, weight_decay, milestones):
 @pytest.mark.parametrize('suffix', ['r34', 'r50', 'x50', 'x101'])
 def test_teachers_of_table_6(suffix):
     name = 'gml' if suffix == 'x101' else f'gml-from-{suffix}'
-    cfg, teacher = load(f'imagenet_lt/{name}_x50_imagenet-lt_90e'), f'cosine_{suffix}_imagenet-lt'
-    assert Path(cfg.earlier_stages.teacher.config).name == f'{teacher}_90e.py'
-    backbone = load(f'imagenet_lt/{teacher}_90e').model.backbone
+    name = f'imagenet_lt/{name}_x50_imagenet-lt_90e'
+    cfg, teacher = load(name), earlier(name, 'teacher')
+    assert teacher == f'imagenet_lt/cosine_{suffix}_imagenet-lt_90e'
+    backbone = load(teacher).model.backbone
     assert backbone.type == ('ResNeXt' if 'x' in suffix else 'ResNet')
     assert backbone.depth == int(suffix[1:])
     assert (cfg.model.backbone.type, cfg.model.backbone.depth) == ('ResNeXt', 50)
 
 
-@pytest.mark.parametrize('factor', [1, 10, 50, 100])
+@pytest.mark.parametrize('variant', ['@if1', '@if10', '@if50', ''])
 @pytest.mark.parametrize('method', ['supcon', 'gml'])
-def test_table_7_trains_encoder_and_classifier_apart(method, factor):
-    last = load(f'cifar_lt/{method}_r50_cifar10-lt-if{factor}_100e')
+def test_table_7_trains_encoder_and_classifier_apart(method, variant):
+    name = f'cifar_lt/{method}_r50_cifar10-lt_100e{variant}'
+    last, encoder = load(name), earlier(name, 'encoder')
     assert last.model.freeze_encoder and last.train_cfg.max_epochs == 100
     assert last.earlier_stages.encoder.gives == 'weights'
-    encoder = load(f'cifar_lt/{Path(last.earlier_stages.encoder.config).stem}')
-    assert f'-if{factor}_' in last.earlier_stages.encoder.config
-    assert encoder.train_cfg.max_epochs == 1000
-    assert encoder.model.head.loss.loss_weight == 0
-    assert encoder.model.head.get('distillation') is None
+    assert load(encoder).train_cfg.max_epochs == 1000
+    assert load(encoder).model.head.loss.loss_weight == 0
+    assert load(encoder).model.head.get('distillation') is None
+    trainings = [name, encoder]
     if method == 'gml':
-        assert f'-if{factor}_' in encoder.earlier_stages.teacher.config
+        trainings.append(earlier(encoder, 'teacher'))
+        contrast = load(encoder).model.head.contrast
+        settings = (contrast.size, contrast.min_size, contrast.widths, contrast.mixture_temperature)
+        assert settings == (4096, 2, (2048, 128), 0.1)
+    factors = [load(each).train_dataloader.dataset.imbalance_factor for each in trainings]
+    assert factors == [int(variant[3:] or 100)] * len(trainings)
 
 
-@pytest.mark.parametrize('data', ['cifar100', 'cifar100-lt-if100'])
+@pytest.mark.parametrize('variant', ['@if1', '@if10', '@if50', ''])
+@pytest.mark.parametrize('method', ['ce', 'cosine'])
+def test_other_rows_of_table_7(method, variant):
+    cfg = load(f'cifar_lt/{method}_r50_cifar10-lt_500e{variant}')
+    assert cfg.train_dataloader.dataset.imbalance_factor == int(variant[3:] or 100)
+    assert (cfg.model.head.type == 'LinearClsHead') == (method == 'ce')
+
+
+@pytest.mark.parametrize('variant', ['', '@if50', '@if10'])
+@pytest.mark.parametrize(
+    ('method', 'epochs'), [('bcl', 200), ('balanced-softmax', 400), ('paco', 400)]
+)
+def test_peers_of_table_3_have_its_imbalance_factors(method, epochs, variant):
+    cfg = load(f'cifar_lt/{method}_r32_cifar100-lt_{epochs}e{variant}')
+    assert cfg.train_dataloader.dataset.imbalance_factor == int(variant[3:] or 100)
+    assert cfg.train_cfg.max_epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ('data', 'variant'),
+    [('cifar100', ''), ('cifar100-lt', ''), ('cifar100-lt', '@if50'), ('cifar100-lt', '@if10')],
+)
 @pytest.mark.parametrize(('method', 'weights'), [('kd', (0.1, 0.9)), ('crd', (1, 0.8))])
-def test_table_8_has_the_numbers_of_crd(data, method, weights):
-    cfg = load(f'cifar_lt/{method}_r20_{data}_240e')
+def test_table_8_has_the_numbers_of_crd(data, variant, method, weights):
+    name = f'cifar_lt/{method}_r20_{data}_240e{variant}'
+    cfg = load(name)
     head = cfg.model.head
     other = head.distillation if method == 'kd' else head.contrast
     assert (head.get('loss', {}).get('loss_weight', 1), other.loss_weight) == weights
     assert cfg.model.backbone.depth == 20
-    teacher = load(f'cifar_lt/{Path(cfg.earlier_stages.teacher.config).stem}')
-    assert teacher.model.backbone.depth == 56
+    assert load(earlier(name, 'teacher')).model.backbone.depth == 56
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer == dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4)
     assert cfg.param_scheduler[0].milestones == [150, 180, 210]
     if method == 'crd':
         assert (other.dim, other.temperature) == (128, 0.07)
-        # Tests of the data sets count the images; 16384 negatives are CRD's where there are enough.
-        images = dict(cifar100=50000)
-        assert other.num_samples == images.get(data, 10847)
+        # 16384 negatives are CRD's where there are enough images.
+        factor = cfg.train_dataloader.dataset.imbalance_factor
+        assert other.num_samples == long_tailed_counts_of_head(500, 100, factor).sum()
         assert other.num_negatives == (16384 if data == 'cifar100' else 8192)
 
 
@@ -159,11 +180,11 @@ def test_table_8_has_the_numbers_of_crd(data, method, weights):
     ('name', 'expected'),
     [
         ('imagenet_lt/bcl_x50_imagenet-lt_90e', (256, 0.1, 5e-4, 0.07, 0.35)),
-        ('inaturalist/bcl_r50_inaturalist2018_100e', (256, 0.2, 1e-4, 0.07, 0.35)),
-        ('cifar_lt/bcl_r32_cifar100-lt-if100_200e', (256, 0.15, 5e-4, 0.1, 0.6)),
+        ('inaturalist2018/bcl_r50_inaturalist2018_100e', (256, 0.2, 1e-4, 0.07, 0.35)),
+        ('cifar_lt/bcl_r32_cifar100-lt_200e', (256, 0.15, 5e-4, 0.1, 0.6)),
         ('imagenet_lt/paco_x50_imagenet-lt_400e', (128, 0.02, 5e-4, 0.07, 0.05)),
-        ('inaturalist/paco_r50_inaturalist2018_400e', (128, 0.02, 1e-4, 0.2, 0.05)),
-        ('cifar_lt/paco_r32_cifar100-lt-if100_400e', (128, 0.05, 5e-4, 0.05, 0.01)),
+        ('inaturalist2018/paco_r50_inaturalist2018_400e', (128, 0.02, 1e-4, 0.2, 0.05)),
+        ('cifar_lt/paco_r32_cifar100-lt_400e', (128, 0.05, 5e-4, 0.05, 0.01)),
     ],
 )
 def test_peers_have_the_numbers_of_their_code(name, expected):
