@@ -1,5 +1,6 @@
 """Accuracy of every class against how often it was seen in training, one series per method."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -102,6 +103,25 @@ def plot_accuracy_against_frequency(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
+
+
+def plot_csv_files(files: Mapping[str, str | Path], path: str | Path) -> Path:
+    """Draw what `LongTailIoUMetric` wrote as ``output_csv``.
+
+    Args:
+        files (Mapping[str, str | Path]): Method name to its file; all of the same classes.
+        path (str | Path): As of :func:`plot_accuracy_against_frequency`.
+
+    Returns:
+        Path: The file written.
+    """
+    accuracies = {}
+    for method, file in files.items():
+        with open(file, newline='', encoding='utf-8') as stream:
+            rows = list(csv.DictReader(stream))
+        accuracies[method] = [float(row['acc'] or 'nan') for row in rows]
+    counts = [int(row['count']) for row in rows]
+    return plot_accuracy_against_frequency(counts, accuracies, [r['class'] for r in rows], path)
 
 
 def _check(count: np.ndarray, values: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:

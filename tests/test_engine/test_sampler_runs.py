@@ -123,6 +123,19 @@ def test_other_samplers_leave_the_prior_of_the_counts(tmp_path):
     torch.testing.assert_close(runner.model.priors[0], OF_COUNTS)
 
 
+def test_a_sampler_of_another_package_may_tell_its_prior(tmp_path):
+    @DATA_SAMPLERS.register_module(force=True)
+    class Telling(torch.utils.data.SequentialSampler):
+        class_distribution = np.array([2.0, 1.0, 1.0])
+
+        def __init__(self, dataset, seed=None):
+            super().__init__(dataset)
+
+    runner = train(tmp_path, dict(type='lt_mm.Telling'), 1, True)
+    for prior in runner.model.priors:
+        torch.testing.assert_close(prior, torch.tensor([0.5, 0.25, 0.25]))
+
+
 def test_a_square_root_sampler_leaves_half_of_the_correction(tmp_path):
     runner = train(tmp_path, dict(type='lt_mm.ClassBalancedSampler', q=0.5), 1, True)
     torch.testing.assert_close(runner.model.priors[0], OF_COUNTS.sqrt() / OF_COUNTS.sqrt().sum())

@@ -5,6 +5,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from lt_mm.visualization import plot_accuracy_against_frequency
+from lt_mm.visualization.per_class import plot_csv_files
 
 NAMES = ['road', 'sky', 'car', 'pole']
 COUNTS = [4_000, 90_000, 700, 20]
@@ -97,3 +98,10 @@ def test_one_class_is_drawn(tmp_path):
 def test_input_that_does_not_fit_is_named(tmp_path, counts, accuracies, names, message):
     with pytest.raises(ValueError, match=message):
         plot_accuracy_against_frequency(counts, accuracies, names, tmp_path / 'a.png')
+
+
+def test_per_class_picture_takes_unknown_accuracies(tmp_path):
+    header = 'class,group,count,iou,acc,label_pixels,pred_pixels\n'
+    (tmp_path / 'a.csv').write_text(header + 'sky,head,90,50,60,1,1\nsign,tail,3,,,0,0\n')
+    path = plot_csv_files({'ce': tmp_path / 'a.csv'}, tmp_path / 'picture.png')
+    assert path.stat().st_size > 10000
