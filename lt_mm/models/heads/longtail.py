@@ -309,14 +309,14 @@ class LongTailOptions:
             )
 
     def _built_contrast(self, config: dict) -> ContrastLoss:
-        loss = MODELS.build(config)
-        if not isinstance(loss, ContrastLoss):
+        kind = _component(config)
+        if isinstance(kind, type) and not issubclass(kind, ContrastLoss):
             raise ValueError(
-                f'contrast of {type(self).__name__} is a {type(loss).__name__}, which compares no '
+                f'contrast of {type(self).__name__} is a {kind.__name__}, which compares no '
                 'features; use lt_mm.GMLLoss or another ContrastLoss, and give losses of logits to '
                 'the loss of the head.'
             )
-        return loss
+        return MODELS.build(config)
 
     def _apply_alpha(self, alpha: float | None) -> None:
         hand_alpha(self, alpha)
@@ -370,9 +370,7 @@ def preset(name: str, head: type, **defaults: Any) -> Callable[..., nn.Module]:
     def build(*args: Any, **kwargs: Any) -> nn.Module:
         given, known = kwargs.get('contrast'), defaults.get('contrast')
         if given is not None and known is not None:
-            kind = given.get('type', known['type'])
-            kind = MODELS.get(kind) if isinstance(kind, str) else kind
-            if kind is MODELS.get(known['type']):
+            if 'type' not in given or _component(given) is _component(known):
                 kwargs['contrast'] = {**known, **given}
         return head(*args, **{**defaults, **kwargs})
 
@@ -380,6 +378,14 @@ def preset(name: str, head: type, **defaults: Any) -> Callable[..., nn.Module]:
     build.__doc__ = f':class:`{head.__name__}` with {defaults}.'
     build.defaults = MappingProxyType(defaults)
     return MODELS.register_module(name=name, module=build)
+
+
+def _component(config: Mapping) -> Any:
+    """What the type of a config is the name of; None for no known name."""
+    if not isinstance(config['type'], str):
+        return config['type']
+    with MODELS.switch_scope_and_registry(config.get('_scope_')) as registry:
+        return registry.get(config['type'])
 
 
 @functools.cache

@@ -5,7 +5,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lt_mm.functional import check_temperature
+from lt_mm.registry import MODELS
 
+
+@MODELS.register_module()
 class CosineLinear(BaseModule):
     """Cosine similarity to one unit vector a class, divided by a temperature.
 
@@ -22,18 +26,14 @@ class CosineLinear(BaseModule):
         (N, D) to (N, C).
 
     Raises:
-        ValueError: if the temperature is not positive.
+        ValueError: if the temperature is not positive and finite.
 
     Source: Gidaris and Komodakis, CVPR 2018; Suh and Seo, ICML 2023, eqs. 7 and 8 (m_x, m_c).
     """
 
     def __init__(self, in_channels: int, num_classes: int, temperature: float = 0.05) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(
-                f'temperature of the cosine classifier is {temperature}, but it must be '
-                'positive; the usual range is 0.03 to 0.1.'
-            )
+        check_temperature(temperature, 'of the cosine classifier', 'the usual range is 0.03 to 0.1')
         self.temperature = temperature
         self.weight = nn.Parameter(torch.empty(num_classes, in_channels))
         self.init_weights()
@@ -65,6 +65,7 @@ class CosineLinear(BaseModule):
         return f'{in_channels}, {num_classes}, temperature={self.temperature}'
 
 
+@MODELS.register_module()
 class CosineConv2d(CosineLinear):
     """:class:`CosineLinear` at every pixel: (N, D, H, W) to (N, C, H, W)."""
 

@@ -4,7 +4,11 @@ import math
 
 from torch import Tensor
 
-from lt_mm.functional import logit_adjusted_cross_entropy, reversed_log_prior
+from lt_mm.functional import (
+    check_temperature,
+    logit_adjusted_cross_entropy,
+    reversed_log_prior,
+)
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.losses.logit_loss import LogitLoss
 from lt_mm.registry import MODELS
@@ -31,8 +35,8 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         backward: tau of SADE, factor of the :func:`reversed_log_prior` that is taken off.
 
     Raises:
-        ValueError: if ``temperature`` is not positive, or ``alpha`` or ``backward`` is not finite;
-            when called with a label that is neither a class nor to be ignored.
+        ValueError: if ``temperature`` is not positive and finite, or ``alpha`` or ``backward`` is
+            not finite; when called with a label that is neither a class nor to be ignored.
         RuntimeError: when called without class counts and ``alpha`` or ``backward`` is not 0.
 
     Source: Menon et al., ICLR 2021; Suh and Seo, ICML 2023, eq. 7; Zhang et al., NeurIPS 2022
@@ -49,10 +53,7 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         backward: float = 0.0,
     ) -> None:
         super().__init__(loss_weight, reduction, loss_name)
-        if not temperature > 0:
-            raise ValueError(
-                f'temperature of LogitAdjustedLoss is {temperature}, but it must be positive.'
-            )
+        check_temperature(temperature, 'of LogitAdjustedLoss', '1 is usual')
         if not math.isfinite(backward):
             raise ValueError(
                 f'backward of LogitAdjustedLoss is {backward}, but it must be finite; SADE has 2 '
