@@ -20,8 +20,8 @@ _checked: set[tuple[int, int | None]] | None = None
 def checked_once(*passed: tuple[int, int | None]) -> Iterator[None]:
     """Look at labels once: all that are checked inside are of the same images.
 
-    Further checks against as many classes and the same label to ignore are left out. Contexts may
-    be nested; a check is remembered until the outermost one ends, or the one with ``passed``.
+    Further checks against as many classes are left out, unless they allow less. Contexts may be
+    nested; a check is remembered until the outermost one ends, or the one with ``passed``.
 
     Args:
         passed: numbers of classes and labels to ignore that all labels inside are known to pass,
@@ -100,7 +100,7 @@ def check_batch(
         FloatingPointError: for what is not finite.
     """
     key = (num_classes, ignore_index)
-    if labels is not None and _checked is not None and key in _checked:
+    if labels is not None and (_checked or set()) & {key, (num_classes, None)}:
         labels = None
     faults = {}
     if labels is not None:

@@ -1,6 +1,7 @@
 """One strength of logit adjustment for the losses of a model."""
 
 import math
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -49,3 +50,19 @@ def hand_alpha(model: nn.Module, alpha: float | None) -> None:
     for part in model.modules():
         if isinstance(part, LogitAdjusted):
             part.inherit_alpha(alpha)
+
+
+def model_alpha(model: nn.Module) -> float | None:
+    """The strength that the first head of a model was given; None where none was.
+
+    What one of several experts was given is its own; what all of them were is that of their head.
+    """
+    return next((alpha for alpha in _alphas_of_heads(model) if alpha is not None), None)
+
+
+def _alphas_of_heads(module: nn.Module) -> Iterator[float | None]:
+    if hasattr(module, 'model_alpha'):
+        yield module.model_alpha
+    else:
+        for child in module.children():
+            yield from _alphas_of_heads(child)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_mm.functional import log_prior
-from lt_mm.models.alpha import hand_alpha
+from lt_mm.models.alpha import hand_alpha, model_alpha
 from lt_mm.structures import ClassCounts
 
 
@@ -101,8 +101,7 @@ def set_class_counts(model: nn.Module, class_counts: ClassCounts) -> list[str]:
     Raises:
         ValueError: if a module refuses the counts; it is named.
     """
-    alphas = (getattr(part, 'model_alpha', None) for part in model.modules())
-    hand_alpha(model, next((alpha for alpha in alphas if alpha is not None), None))
+    hand_alpha(model, model_alpha(model))
     takers = [(path, m) for path, m in model.named_modules() if hasattr(m, 'set_class_counts')]
     for path, module in takers:
         try:

@@ -83,6 +83,7 @@ class MultiExpertClsHead(BaseModule):
         self.expert_predictions = expert_predictions
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         self.cal_acc = cal_acc
+        self.model_alpha = common.get('alpha')
         shared = dict(post_compensation=post_compensation) if compensated else {}
         self.experts = ModuleList(MMPRETRAIN_MODELS.build({**c, **shared}) for c in configs)
         for index, expert in enumerate(self.experts):

@@ -81,6 +81,7 @@ class MultiExpertDecodeHead(MeanOfHeads):
         compensated = post_compensation is not None
         super().__init__(expert_configs(experts, common, interplay, compensated, name))
         _check_alike(self.experts)
+        self.model_alpha = common.get('alpha')
         if predict_with is not None and not 0 <= predict_with < len(experts):
             raise ValueError(
                 f'predict_with of MultiExpertDecodeHead is {predict_with}, but its experts are 0 '

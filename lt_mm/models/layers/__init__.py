@@ -2,7 +2,6 @@
 
 from .class_queue import ClassQueue
 from .cosine import CosineConv2d, CosineLinear
-from .decoupled_head_mixin import DecoupledHeadMixin
 from .disalign import DisAlign
 from .embedding_bank import EmbeddingBank
 from .expert_routers import ExpertRouters
@@ -17,7 +16,6 @@ __all__ = [
     'ClassQueue',
     'CosineConv2d',
     'CosineLinear',
-    'DecoupledHeadMixin',
     'DisAlign',
     'EmbeddingBank',
     'ExpertRouters',

@@ -1,7 +1,8 @@
 """What the losses that compare features have in common, for both tasks."""
 
 from abc import ABCMeta, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -65,3 +66,22 @@ class ContrastLoss(nn.Module, metaclass=ABCMeta):
     @abstractmethod
     def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
         """Losses of a batch, 0-d, whose keys begin with 'loss_'; others are for the log alone."""
+
+
+def refuse_unknown(owner: str, unknown: Mapping[str, Any]) -> None:
+    """Name the successor of ``temperature``, as a mixture loss called its own in earlier versions.
+
+    Args:
+        owner: the loss.
+        unknown: arguments that it does not know.
+
+    Raises:
+        TypeError: if there are any.
+    """
+    if 'temperature' in unknown:
+        raise TypeError(
+            f'temperature of {owner} has another name now; use '
+            f'mixture_temperature={unknown["temperature"]!r}.'
+        )
+    if unknown:
+        raise TypeError(f'{owner} has no {" and no ".join(unknown)}; leave it out.')

@@ -1,5 +1,6 @@
 """Contrastive representation distillation with its two banks and its two embeddings."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from lt_mm.functional import (
     check_finite,
     check_labels,
+    check_temperature,
     log_partition,
     noise_contrastive_loss,
     rank_within_group,
@@ -83,10 +85,11 @@ class CRDLoss(ContrastLoss):
                 f'can be told from 1 to {num_samples - 1} others; lower num_negatives, or correct '
                 'num_samples.'
             )
-        if not temperature > 0 or (normalizer is not None and not normalizer > 0):
+        check_temperature(temperature, 'of CRDLoss', '0.07 is usual')
+        if normalizer is not None and not 0 < normalizer < math.inf:
             raise ValueError(
-                f'temperature={temperature} and normalizer={normalizer} of CRDLoss must be '
-                'positive; 0.07 and None are usual.'
+                f'normalizer of CRDLoss is {normalizer}, but it must be positive and finite; None '
+                'estimates it.'
             )
         self.num_classes = num_classes
         self.num_negatives = num_negatives

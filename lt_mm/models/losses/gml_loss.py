@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from lt_mm.functional import (
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ClassQueue, ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss, refuse_unknown
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
@@ -49,8 +50,10 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         widths: layers of the query and of the key MLP after their input.
         loss_weight: factor of L_GML (beta in Table A.1).
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
+        unknown: none; ``temperature`` of earlier versions is told its name.
 
     Raises:
+        TypeError: for such an argument.
         ValueError: if the temperature is not positive and finite, or alpha is not finite.
 
     Attributes:
@@ -74,8 +77,10 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         widths: Sequence[int] = (512, 256),
         loss_weight: float = 1.0,
         backend: str = 'auto',
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        refuse_unknown('GMLLoss', unknown)
         check_temperature(
             mixture_temperature, 'of the mixture of GMLLoss', 'the usual range is 0.03 to 0.3'
         )

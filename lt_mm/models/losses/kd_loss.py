@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lt_mm.functional import distillation_loss, reduce_loss
+from lt_mm.functional import check_temperature, distillation_loss, reduce_loss
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 
@@ -18,14 +18,15 @@ class KDLoss(nn.Module):
         loss_weight: factor of the result, alpha_KD in Table A.1 of the GML paper.
 
     Raises:
-        ValueError: when called, if the shapes of the logits differ or the temperature is not
-            positive and finite.
+        ValueError: if the temperature is not positive and finite; when called, if the shapes of
+            the logits differ.
 
     Source: Hinton, Vinyals and Dean, 2015; Suh and Seo, ICML 2023, appendix A.2.
     """
 
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_temperature(temperature, 'of KDLoss', '4 is usual')
         self.temperature = temperature
         self.loss_weight = loss_weight
 

@@ -14,18 +14,18 @@ from lt_mm.registry import MODELS
 class LDAMLoss(LogitLoss):
     """Cross-entropy of ``scale * (cosine_j - margin_y [j = y])``, with larger margins in the tail.
 
-    Margins are in units of the cosine. ``scale`` is one over the temperature of a cosine head, and
-    is applied once: a head with ``temperature=1 / 30`` has multiplied its cosines by 30 already, so
-    that ``LDAMLoss(scale=30)`` leaves its logits as they are and takes off ``30 * margin``. A head
-    that gives bare cosines, one with ``temperature=1``, needs ``scaled_logits=False``, with which
-    the loss multiplies them; its predictions are then softmaxes of bare cosines, of the right class
-    but of no confidence. The margin also acts on the logits of a linear classifier, which the paper
-    does not do.
+    Margins are in units of the cosine. ``scale`` is one over the temperature of a cosine
+    classifier, and is applied once: a head with ``classifier_temperature=1 / 30`` has multiplied
+    its cosines by 30 already, so that ``LDAMLoss(scale=30)`` leaves its logits as they are and
+    takes off ``30 * margin``. With ``classifier_temperature=1`` a head gives bare cosines and needs
+    ``scaled_logits=False``, with which the loss multiplies them; its predictions are then softmaxes
+    of bare cosines, of the right class but of no confidence. The margin also acts on the logits of
+    a linear classifier, which the paper does not do.
 
     Args:
         max_margin: margin of the rarest class, as a cosine.
-        scale: s. Defaults to 30, as ``CosineClsHead(temperature=1 / 30)`` has it; ``CosineFCNHead``
-            and its like have 1 / 0.05 = 20.
+        scale: s. Defaults to 30, as a ``CosineClsHead`` has it; ``CosineFCNHead`` and its like
+            have 1 / 0.05 = 20.
         scaled_logits: whether the logits come multiplied by ``scale``.
         kwargs: further arguments of :class:`LogitLoss`, among them ``class_weight``, which
             ``lt_mm.DeferredHook`` makes DRW.
@@ -50,7 +50,7 @@ class LDAMLoss(LogitLoss):
         if not 0 < scale < math.inf:
             raise ValueError(
                 f'scale of LDAMLoss is {scale}, but it must be positive and finite; use one over '
-                'the temperature of the cosine head, such as 30.'
+                'classifier_temperature of the cosine head, such as 30.'
             )
         self.max_margin = max_margin
         self.scale = scale
@@ -65,7 +65,7 @@ class LDAMLoss(LogitLoss):
                 raise ValueError(
                     f'a logit of {largest:.3g} reached LDAMLoss(scaled_logits=False), but a cosine '
                     'is at most 1, so the head has a scale of its own: leave scaled_logits out and '
-                    "set scale to one over the head's temperature."
+                    "set scale to one over the head's classifier_temperature."
                 )
             logits = self.scale * logits.float()
         return margin_cross_entropy(logits, target, margins, ignore_index)

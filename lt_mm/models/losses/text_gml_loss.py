@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from lt_mm.functional import (
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss
+from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss, refuse_unknown
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts, TextFeatures
@@ -41,8 +42,10 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
         widths: layers of the query and of the key MLP after their input.
         loss_weight: factor of L_GML (beta in Table A.1).
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
+        unknown: none; ``temperature`` of earlier versions is told its name.
 
     Raises:
+        TypeError: for such an argument.
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not one of text features, is for another number of classes or
             holds NaN, if the temperature is not positive and finite, or alpha is not finite.
@@ -62,8 +65,10 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
         widths: Sequence[int] = (2048, 1024),
         loss_weight: float = 1.0,
         backend: str = 'auto',
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        refuse_unknown('TextGMLLoss', unknown)
         check_temperature(
             mixture_temperature, 'of the mixture of TextGMLLoss', 'the usual range is 0.03 to 0.3'
         )
