@@ -55,8 +55,9 @@ def small_segmentation(tmp_path, ade20k) -> Callable[[Config], Config]:
     return shrink
 
 
-# What a CPU and no network need: ten small images instead of the archive, a narrow head.
+# What a CPU and no network need: ten small images instead of the archive, a narrow network.
 SMALL_CLASSIFICATION = dict(
+    **{'model.backbone.base_channels': 8, 'model.head.in_channels': 64},
     **{'val_dataloader': None},
     **{'val_cfg': None, 'val_evaluator': None, 'test_dataloader': None, 'test_cfg': None},
     **{'test_evaluator': None, 'train_dataloader.num_workers': 0, 'train_dataloader.batch_size': 5},
