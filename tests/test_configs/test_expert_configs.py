@@ -1,27 +1,28 @@
 """The configs of several experts have the settings of their papers, build, and take a step."""
 
 import re
-from functools import cache
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from config_files import FILES, earlier, load, path_of, stages_of
 from mmcv.transforms import Compose
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from lt_mm import registry
-from lt_mm.stages.read import read_stages
+from lt_mm.models.counts import set_class_counts
 from lt_mm.structures import ClassCounts
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / 'configs' / 'experts'
-NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
+NAMES = [
+    name
+    for name in FILES
+    if re.match(r'(cifar_lt|imagenet_lt|inaturalist2018)/(mutual|ncl|reslt|ride|sade)', name)
+]
 CLASSES = dict(cifar100=100, imagenet=1000, inaturalist2018=8142)
 
 # Learning rate, batch, weight decay, epochs and last schedule of the method on its data.
@@ -44,13 +45,8 @@ SETTINGS = {
 }
 
 
-@cache
-def load(name):
-    return Config.fromfile(FOLDER / f'{name}.py')
-
-
 def method_and_data(name):
-    method, _, data, _ = name.split('_')
+    method, _, data, _ = name.split('/')[1].split('_')
     method = 'routed' if 'routed' in method else method.split('-')[0]
     return method, data.split('-')[0]
 
@@ -82,43 +78,13 @@ def test_settings(name):
 
 
 def test_the_printed_weight_decay_of_inaturalist_is_spoken_of():
-    assert '1e-1' in (FOLDER / 'mutual_r50_inaturalist2018_200e.py').read_text()
-
-
-def types(node):
-    if isinstance(node, dict):
-        if isinstance(node.get('type'), str):
-            yield node['type']
-        for value in node.values():
-            yield from types(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from types(value)
+    assert '1e-1' in path_of('inaturalist2018/mutual_r50_inaturalist2018_200e').read_text()
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_name_tells_what_it_is(name):
-    cfg, text = load(name), (FOLDER / f'{name}.py').read_text()
-    assert len(text.splitlines()) <= 30 and text.startswith('# ')
-    children = (
-        registry.DATASETS,
-        registry.DATA_SAMPLERS,
-        registry.HOOKS,
-        registry.METRICS,
-        registry.MODELS,
-    )
-    found = {kind for kind in types(cfg.to_dict()) if kind.startswith('lt_mm.')}
-    assert all(any(child.get(kind) for child in children) for kind in found)
-    assert {'lt_mm.ClassCountsHook', 'lt_mm.RandomStateHook'} <= found
-    method, data = method_and_data(name)
+    cfg, (method, data) = load(name), method_and_data(name)
     assert cfg.model.head.num_classes == CLASSES[data]
-    kinds = dict(cifar100='CIFAR100LT', imagenet='ImageNetLT', inaturalist2018='INaturalist2018')
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert loader.dataset.type == f'lt_mm.{kinds[data]}'
-    factor = re.search(r'-if(\d+)', name)
-    assert cfg.train_dataloader.dataset.get('imbalance_factor') == (factor and int(factor[1]))
-    chosen = cfg.default_hooks.checkpoint.get('save_best')
-    assert chosen == ('accuracy/top1' if data == 'imagenet' else None)
     own = {'routed': ['LongTailAccuracy', 'CalibrationError', 'ExpertUsage']}
     own['reslt'] = own['routed'][:2]
     metrics = own.get(method, ['ExpertAccuracy', 'CalibrationError'])
@@ -126,18 +92,20 @@ def test_name_tells_what_it_is(name):
     assert bool(cfg.model.head.get('expert_predictions')) == (method not in own)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('reslt')])
+@pytest.mark.parametrize('name', [name for name in NAMES if '/reslt' not in name])
 def test_interplay_and_losses_are_those_of_the_method(name):
     head, (method, data) = load(name).model.head, method_and_data(name)
     interplay = dict(head.interplay) if head.get('interplay') else {}
     losses = head.get('loss')
+    adjusted = 'lt_mm.LogitAdjustedLoss'
     assert (head.get('post_compensation') == {}) == (method == 'mutual')
     cosine = {'mutual': None, 'ncl': 16 if data == 'imagenet' else None}.get(method, 30)
     assert head.get('classifier', 'linear') == ('cosine' if cosine else 'linear')
     if cosine:
-        assert head.temperature == pytest.approx(1 / cosine)
+        assert head.classifier_temperature == pytest.approx(1 / cosine)
     if method == 'mutual':
-        assert interplay == dict(type='lt_mm.MutualLoss') and losses is None
+        assert interplay == dict(type='lt_mm.MutualLoss')
+        assert losses == dict(type=adjusted, alpha=0.0)
     if method in ('ride', 'routed'):
         factor, weight = (0.05, -0.45) if data == 'cifar100' else (0.02, -0.2)
         expected = dict(type='lt_mm.DiversityLoss', class_factor=factor, loss_weight=weight)
@@ -147,21 +115,25 @@ def test_interplay_and_losses_are_those_of_the_method(name):
         (deferred,) = [h for h in load(name).custom_hooks if h.type == 'lt_mm.DeferredHook']
         assert deferred.begin == (160 if data == 'cifar100' else 80)
     if method == 'sade':
-        assert [(loss.alpha, loss.get('backward', 0)) for loss in losses] == [
-            (0, 0),
-            (1, 0),
-            (1, 2),
+        own = [expert.loss for expert in head.experts]
+        assert [(loss.type, loss.alpha, loss.get('backward', 0)) for loss in own] == [
+            (adjusted, 0, 0),
+            (adjusted, 1, 0),
+            (adjusted, 1, 2),
         ]
         assert not interplay
     if method == 'ncl':
         hard = 30 if data == 'cifar100' else 300
         assert interplay == dict(type='lt_mm.HardCategoryLoss', num_hard=hard)
-        assert losses == dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0)
+        assert losses == dict(type=adjusted, alpha=1.0)
 
 
 def test_aggregation_is_all_that_aggregated_configs_add():
-    for name, rate in (('r32_cifar100-lt-if100_200e', 0.1), ('x50_imagenet-lt_180e', 0.025)):
-        plain, cfg = load(f'sade_{name}'), load(f'sade-aggregated_{name}')
+    for name, rate in (
+        ('cifar_lt/{}_r32_cifar100-lt_200e', 0.1),
+        ('imagenet_lt/{}_x50_imagenet-lt_180e', 0.025),
+    ):
+        plain, cfg = load(name.format('sade')), load(name.format('sade-aggregated'))
         assert cfg.model == plain.model and cfg.train_dataloader == plain.train_dataloader
         *others, hook = cfg.custom_hooks
         assert others == plain.custom_hooks
@@ -172,29 +144,29 @@ def test_aggregation_is_all_that_aggregated_configs_add():
 
 @pytest.mark.parametrize('name', [name for name in NAMES if load(name).get('earlier_stages')])
 def test_stages_of_ride(name, tmp_path):
-    cfg = Config.fromfile(FOLDER / f'{name}.py')
-    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
-    *earlier, last = read_stages(cfg, ROOT)
+    cfg = load(name)
+    *before, last = stages_of(name, tmp_path)
     routed, distilled = 'routed' in name, '-kd' in name
     wanted = [('teacher', 'teacher')] * distilled
     if routed:
         wanted = [(f'stage1/{stage}', gives) for stage, gives in wanted] + [('stage1', 'weights')]
-    assert [(stage.name, stage.gives) for stage in earlier] == wanted
-    assert all(s.cfg.train_dataloader.dataset == cfg.train_dataloader.dataset for s in earlier)
+    assert [(stage.name, stage.gives) for stage in before] == wanted
+    assert all(s.cfg.train_dataloader.dataset == cfg.train_dataloader.dataset for s in before)
     if routed:
-        first = earlier[-1].cfg.model
+        first = before[-1].cfg.model
         assert first.backbone == last.cfg.model.backbone
-        assert first.head.num_experts == last.cfg.model.head.num_experts
+        assert first.head.experts == last.cfg.model.head.experts
         assert cfg.train_dataloader.sampler.type == 'lt_mm.ClassBalancedSampler'
         assert cfg.model.head.routers.top_k == (30 if 'cifar' in name else 50)
         assert cfg.model.head.pos_weight == 100
     if distilled:
-        teacher = earlier[0].cfg.model
-        assert teacher.head.num_experts == teacher.backbone.num_experts == 6
+        teacher = before[0].cfg.model
+        assert len(teacher.head.experts) == teacher.backbone.num_experts == 6
         # RIDE of ImageNet-LT that is distilled has four experts in the authors' table.
-        assert last.cfg.model.head.num_experts == (4 if 'imagenet' in name else 3)
+        number = 4 if 'imagenet' in name else 3
+        assert len(last.cfg.model.head.experts) == last.cfg.model.backbone.num_experts == number
     if distilled and not routed:
-        assert cfg.model.distillation == dict(type='lt_mm.KDLoss', temperature=1.5)
+        assert cfg.model.head.distillation == dict(type='lt_mm.KDLoss', temperature=1.5)
 
 
 @pytest.fixture
@@ -228,7 +200,9 @@ def test_large_models_build(name, uninitialised):
 
 
 STEP = [
-    name for name in NAMES if '-if100' in name and 'aggregated' not in name and '-six' not in name
+    name
+    for name in NAMES
+    if name.startswith('cifar_lt/') and 'aggregated' not in name and '-six' not in name
 ]
 LOGGED = dict(
     mutual={'expert2.loss_cls', 'loss_mutual'},
@@ -244,17 +218,14 @@ LOGGED = dict(
 def test_cifar_models_take_a_step(name, tmp_path):
     """From pixels to the gradients of all that is trained."""
     cfg, (method, _) = load(name), method_and_data(name)
-    cfg = cfg.copy()
-    if cfg.model.get('teacher'):
-        teacher = build(load(Path(cfg.model.teacher.config).stem))
-        torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
-        cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
+    if cfg.model.get('teacher') is not None:
+        teacher = load(earlier(name, 'teacher'))
+        torch.save(build(teacher).state_dict(), tmp_path / 'teacher.pth')
+        cfg.model.teacher = dict(config=teacher.model, checkpoint=str(tmp_path / 'teacher.pth'))
     model = build(cfg)
     model.init_weights()
     counts = ClassCounts([ceil(500 * 0.95**c) for c in range(100)], unit='images')
-    for module in model.modules():
-        if hasattr(module, 'set_class_counts'):
-            module.set_class_counts(counts)
+    set_class_counts(model, counts)
     pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
     images = np.random.default_rng(0).integers(256, size=(4, 32, 32, 3), dtype=np.uint8)
     # Labels of the first, second and third group of ResLT.
@@ -266,7 +237,7 @@ def test_cifar_models_take_a_step(name, tmp_path):
     total, logged = model.parse_losses(model(**data, mode='loss'))
     total.backward()
     assert total.isfinite() and LOGGED[method] <= logged.keys()
-    assert ('loss_kd' in logged) == (name.startswith('ride-kd_'))
+    assert ('loss_kd' in logged) == ('ride-kd_' in name)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # DistributedDataParallel would stop at the first that is left out.
     assert trained and all(parameter.grad is not None for parameter in trained)
@@ -281,7 +252,7 @@ def test_cifar_models_take_a_step(name, tmp_path):
 def test_images_are_turned_by_up_to_15_degrees_with_black_corners():
     (turn,) = [
         step
-        for step in load('ride_r32_cifar100-lt-if100_200e').train_dataloader.dataset.pipeline
+        for step in load('cifar_lt/ride_r32_cifar100-lt_200e').train_dataloader.dataset.pipeline
         if step.type == 'Rotate'
     ]
     rotate = Compose([turn]).transforms[0]
@@ -289,8 +260,3 @@ def test_images_are_turned_by_up_to_15_degrees_with_black_corners():
     assert -15 <= min(angles) < -12 and 12 < max(angles) <= 15
     turned = rotate(dict(img=np.full((32, 32, 3), 255, dtype=np.uint8)))['img']
     assert set(np.unique(turned)) <= {0, 255}
-
-
-def test_the_page_lists_every_config():
-    page = (ROOT / 'docs/paper_configs.md').read_text()
-    assert set(re.findall(r'`experts/([\w.-]+)\.py`', page)) == set(NAMES)

@@ -1,66 +1,61 @@
 """The configs of MiSLAS say what its tables say, and the right parts of their models learn."""
 
 import re
-from functools import cache
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from config_files import FILES, earlier, load, path_of, stages_of, with_variants
 from mmcv.transforms import Compose
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.dataset import default_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from lt_mm import registry
-from lt_mm.stages.read import read_stages
+from lt_mm.models.counts import set_class_counts
 from lt_mm.structures import ClassCounts
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / 'configs' / 'mislas'
-NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'imagenet': 1000, 'inaturalist2018': 8142, 'places': 365}
 
 # Table 6 of the supplement: weight decay, batch, epochs of both stages, smoothing of head and tail,
 # Delta W. The learning rate is 0.1 everywhere.
 TABLE_6 = {
-    'mislas_r32_cifar10-lt-if10_10e': (2e-4, 128, 200, 10, 0.1, 0.0, 0.2),
-    'mislas_r32_cifar10-lt-if50_10e': (2e-4, 128, 200, 10, 0.2, 0.0, 0.2),
-    'mislas_r32_cifar10-lt-if100_10e': (2e-4, 128, 200, 10, 0.3, 0.0, 0.5),
-    'mislas_r32_cifar100-lt-if10_10e': (2e-4, 128, 200, 10, 0.2, 0.0, 0.1),
-    'mislas_r32_cifar100-lt-if50_10e': (2e-4, 128, 200, 10, 0.3, 0.0, 0.1),
-    'mislas_r32_cifar100-lt-if100_10e': (2e-4, 128, 200, 10, 0.4, 0.1, 0.2),
-    'mislas_r50_imagenet-lt_10e': (5e-4, 256, 180, 10, 0.3, 0.0, 0.05),
-    'mislas_r152_places-lt_10e': (5e-4, 256, 90, 10, 0.4, 0.1, 0.05),
-    'mislas_r50_inaturalist2018_30e': (1e-4, 256, 200, 30, 0.4, 0.0, 0.05),
+    'cifar_lt/mislas_r32_cifar10-lt_10e@if10': (2e-4, 128, 200, 10, 0.1, 0.0, 0.2),
+    'cifar_lt/mislas_r32_cifar10-lt_10e@if50': (2e-4, 128, 200, 10, 0.2, 0.0, 0.2),
+    'cifar_lt/mislas_r32_cifar10-lt_10e': (2e-4, 128, 200, 10, 0.3, 0.0, 0.5),
+    'cifar_lt/mislas_r32_cifar100-lt_10e@if10': (2e-4, 128, 200, 10, 0.2, 0.0, 0.1),
+    'cifar_lt/mislas_r32_cifar100-lt_10e@if50': (2e-4, 128, 200, 10, 0.3, 0.0, 0.1),
+    'cifar_lt/mislas_r32_cifar100-lt_10e': (2e-4, 128, 200, 10, 0.4, 0.1, 0.2),
+    'imagenet_lt/mislas_r50_imagenet-lt_10e': (5e-4, 256, 180, 10, 0.3, 0.0, 0.05),
+    'places_lt/mislas_r152_places-lt_10e': (5e-4, 256, 90, 10, 0.4, 0.1, 0.05),
+    'inaturalist2018/mislas_r50_inaturalist2018_30e': (1e-4, 256, 200, 30, 0.4, 0.0, 0.05),
 }
 METHODS = ('crt', 'lws', 'crt-mixup', 'lws-mixup', 'mislas')
 TABLES_7_TO_9 = [
-    f'{method}_{data}'
+    name.format(method)
     for method in METHODS
-    for data in (
-        'r50_imagenet-lt_10e',
-        'r101_imagenet-lt_10e',
-        'r152_imagenet-lt_10e',
-        'r50_inaturalist2018_30e',
-        'r152_places-lt_10e',
+    for name in (
+        'imagenet_lt/{}_r50_imagenet-lt_10e',
+        'imagenet_lt/{}_r50_imagenet-lt_10e@r101',
+        'imagenet_lt/{}_r50_imagenet-lt_10e@r152',
+        'inaturalist2018/{}_r50_inaturalist2018_30e',
+        'places_lt/{}_r152_places-lt_10e',
     )
 ]
 LAST = sorted({*TABLE_6, *TABLES_7_TO_9})
-FIRST = [name for name in NAMES if name.startswith('ce')]
-
-
-@cache
-def load(name):
-    return Config.fromfile(FOLDER / f'{name}.py')
+FIRST = sorted({earlier(name, 'stage1') for name in LAST})
+NAMES = [*FIRST, *LAST]
 
 
 def first_of(name):
-    return load(Path(load(name).earlier_stages.stage1.config).stem)
+    return load(earlier(name, 'stage1'))
+
+
+def method_of(name):
+    return name.split('/')[1].split('_')[0]
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +64,9 @@ def scope():
 
 
 def test_there_is_a_config_for_every_row_and_every_first_stage_is_of_use():
-    assert set(NAMES) == {*LAST, *FIRST}
-    assert {Path(load(name).earlier_stages.stage1.config).stem for name in LAST} == set(FIRST)
+    kinds = r'(?!digits_lt)\w+/(ce-mixup|crt|lws|mislas)|\w+/ce_r\d+_(imagenet-lt|inat|places)'
+    files = [name for name in FILES if re.match(kinds, name)]
+    assert set(with_variants(files)) == {*LAST, *FIRST}
 
 
 @pytest.mark.parametrize('name', TABLE_6)
@@ -102,7 +98,7 @@ def test_table_6(name):
 @pytest.mark.parametrize('name', LAST)
 def test_second_stage_is_the_method_that_its_name_says(name):
     cfg, first = load(name), first_of(name)
-    method = name.split('_')[0]
+    method = method_of(name)
     assert cfg.train_dataloader.sampler.type == 'lt_mm.ClassBalancedSampler'
     assert first.train_dataloader.sampler.type == 'DefaultSampler'
     assert cfg.model.get('train_cfg') is None
@@ -124,69 +120,36 @@ def test_second_stage_is_the_method_that_its_name_says(name):
 
 @pytest.mark.parametrize('name', LAST)
 def test_stages_are_two_trainings_on_the_same_data(name, tmp_path):
-    cfg = Config.fromfile(FOLDER / f'{name}.py')
-    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
-    first, last = read_stages(cfg, ROOT)
+    first, last = stages_of(name, tmp_path)
     assert (first.name, first.gives, last.name) == ('stage1', 'weights', 'last')
     assert first.cfg.train_dataloader.dataset == last.cfg.train_dataloader.dataset
     mine, theirs = dict(last.cfg.model.backbone), dict(first.cfg.model.backbone)
     assert {**mine, 'init_cfg': None} == {**theirs, 'init_cfg': None}
     assert first.cfg.model.head.num_classes == last.cfg.model.head.num_classes
     assert first.cfg.model.head.in_channels == last.cfg.model.head.in_channels
-    assert 'mixup' in Path(first.cfg.filename).stem or name.split('_')[0] in ('crt', 'lws')
-
-
-def types(node):
-    if isinstance(node, dict):
-        if isinstance(node.get('type'), str):
-            yield node['type']
-        for value in node.values():
-            yield from types(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from types(value)
+    assert 'mixup' in first.cfg.filename or method_of(name) in ('crt', 'lws')
+    assert first.cfg.get('variant') == last.cfg.get('variant')
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_name_tells_what_it_is(name):
-    cfg, text = load(name), (FOLDER / f'{name}.py').read_text()
-    assert len(text.splitlines()) <= 30 and text.startswith('# Table ')
-    assert cfg.default_scope == 'mmpretrain'
-    children = (
-        registry.DATASETS,
-        registry.DATA_SAMPLERS,
-        registry.HOOKS,
-        registry.METRICS,
-        registry.MODELS,
-    )
-    found = {kind for kind in types(cfg.to_dict()) if kind.startswith('lt_mm.')}
-    assert all(any(child.get(kind) for child in children) for kind in found)
-    assert {'lt_mm.ClassCountsHook', 'lt_mm.RandomStateHook'} <= found
+    cfg = load(name)
+    assert path_of(name).read_text().startswith('# Table ')
     metrics = ['lt_mm.LongTailAccuracy', 'lt_mm.CalibrationError']
     assert [each.type for each in cfg.test_evaluator] == metrics
     assert cfg.val_evaluator == cfg.test_evaluator
-    _, network, data, epochs = name.split('_')
-    assert cfg.model.backbone.depth == int(network[1:])
-    assert cfg.train_cfg.max_epochs == int(epochs[:-1])
+    file, _, variant = name.split('/')[1].partition('@')
+    _, network, data, _ = file.split('_')
+    depth = variant if variant.startswith('r') else network
+    assert cfg.model.backbone.depth == int(depth[1:])
     assert cfg.model.head.num_classes == CLASSES[data.split('-')[0]]
-    factor = re.search(r'-if(\d+)', data)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        dataset = loader.dataset
-        kind = dict(cifar10='CIFAR10LT', cifar100='CIFAR100LT', imagenet='ImageNetLT')
-        kind |= dict(places='PlacesLT', inaturalist2018='INaturalist2018')
-        assert dataset.type == f'lt_mm.{kind[data.split("-")[0]]}'
-    if factor:
-        assert cfg.train_dataloader.dataset.imbalance_factor == int(factor[1])
-    assert cfg.auto_scale_lr.base_batch_size % cfg.train_dataloader.batch_size == 0
-    chosen = cfg.default_hooks.checkpoint.get('save_best')
-    assert chosen == ('accuracy/top1' if re.search('imagenet|places', name) else None)
+    if 'cifar' in name:
+        factor = int(variant[2:] or 100)
+        assert cfg.train_dataloader.dataset.imbalance_factor == factor
 
 
-def test_places_is_chosen_on_val_and_reported_on_test():
-    cfg = load('mislas_r152_places-lt_10e')
-    splits = [cfg[f'{split}_dataloader'].dataset.ann_file for split in ('train', 'val', 'test')]
-    assert splits == [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')]
-    backbone = load('ce_r152_places-lt_90e').model.backbone
+def test_places_begins_with_published_weights():
+    backbone = load('places_lt/ce_r152_places-lt_90e').model.backbone
     assert backbone.init_cfg.checkpoint == 'torchvision://resnet152'
 
 
@@ -226,10 +189,12 @@ CLASSIFIER = {'head.fc.weight', 'head.fc.bias'}
 SCALE = 'head.alignment.scale'
 
 
-@pytest.mark.parametrize('data', ['r50_imagenet-lt_10e', 'r152_places-lt_10e'])
+@pytest.mark.parametrize(
+    'name', ['imagenet_lt/{}_r50_imagenet-lt_10e', 'places_lt/{}_r152_places-lt_10e']
+)
 @pytest.mark.parametrize('method', ['crt', 'lws', 'mislas'])
-def test_what_learns_in_the_second_stage(method, data, uninitialised):
-    cfg = load(f'{method}_{data}')
+def test_what_learns_in_the_second_stage(method, name, uninitialised):
+    cfg = load(name.format(method))
     model = build(cfg)
     expected = {
         'crt': dict.fromkeys(CLASSIFIER, 0.1),
@@ -238,34 +203,31 @@ def test_what_learns_in_the_second_stage(method, data, uninitialised):
     }
     assert rates(model, cfg) == pytest.approx(expected[method])
     # On Places-LT only the stage of the block that was trained has its statistics shifted.
-    shifted = {'layer4'} if 'places' in data else {'bn1', *(f'layer{i}' for i in range(1, 5))}
+    shifted = {'layer4'} if 'places' in name else {'bn1', *(f'layer{i}' for i in range(1, 5))}
     assert moving_statistics(model) == shifted
 
 
 def test_what_learns_in_the_first_stage(uninitialised):
-    cfg = load('ce_r152_places-lt_90e')
+    cfg = load('places_lt/ce_r152_places-lt_90e')
     learning = rates(build(cfg), cfg)
     parts = {'.'.join(name.split('.')[:3]) for name in learning if name.startswith('backbone')}
     assert parts == {'backbone.layer4.2'}
     assert CLASSIFIER < learning.keys() and set(learning.values()) == {0.1}
-    cfg = load('ce-mixup_r50_imagenet-lt_180e')
+    cfg = load('imagenet_lt/ce-mixup_r50_imagenet-lt_180e')
     model = build(cfg)
     assert rates(model, cfg).keys() == dict(model.named_parameters()).keys()
 
 
-DEEPER = [name for name in NAMES if re.search('_r101_|_r152_imagenet', name)]
-
-
-@pytest.mark.parametrize('name', DEEPER)
+@pytest.mark.parametrize('name', [name for name in NAMES if '@r' in name])
 def test_deeper_networks_differ_by_their_depth_alone(name):
-    shallow = load(re.sub(r'_r1\d\d_', '_r50_', name)).model.to_dict()
+    shallow = load(name.partition('@')[0]).model.to_dict()
     deep = load(name).model.to_dict()
-    assert deep['backbone'].pop('depth') == int(re.search(r'_r(\d+)_', name)[1])
+    assert deep['backbone'].pop('depth') == int(name.partition('@r')[2])
     assert shallow['backbone'].pop('depth') == 50
     assert deep == shallow
 
 
-@pytest.mark.parametrize('name', [*TABLE_6, 'crt_r50_inaturalist2018_30e'])
+@pytest.mark.parametrize('name', [*TABLE_6, 'inaturalist2018/crt_r50_inaturalist2018_30e'])
 def test_networks_have_their_classes(name, uninitialised):
     cfg = load(name)
     model = build(cfg)
@@ -273,11 +235,12 @@ def test_networks_have_their_classes(name, uninitialised):
     assert any(hasattr(module, 'set_class_counts') for module in model.modules())
 
 
-@pytest.mark.parametrize('data', ['cifar10-lt-if50', 'cifar100-lt-if100'])
-def test_two_stages_take_a_step_on_cifar(data):
+@pytest.mark.parametrize(
+    'name', ['cifar_lt/mislas_r32_cifar10-lt_10e@if50', 'cifar_lt/mislas_r32_cifar100-lt_10e']
+)
+def test_two_stages_take_a_step_on_cifar(name):
     """Mixup reaches the first loss; the second stage loads its weights and moves what it should."""
-    first = load(f'ce-mixup_r32_{data}_200e')
-    cfg = load(f'mislas_r32_{data}_10e')
+    first, cfg = first_of(name), load(name)
     classes = cfg.model.head.num_classes
     pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
     images = np.random.default_rng(0).integers(256, size=(4, 32, 32, 3), dtype=np.uint8)
@@ -300,9 +263,7 @@ def test_two_stages_take_a_step_on_cifar(data):
     assert not missing.unexpected_keys
     assert all(key.startswith(('head.alignment', 'head.loss')) for key in missing.missing_keys)
     counts = ClassCounts([ceil(500 * 0.95**c) for c in range(classes)], unit='images')
-    for module in model.modules():
-        if hasattr(module, 'set_class_counts'):
-            module.set_class_counts(counts)
+    set_class_counts(model, counts)
     batch = batch_for(model)
     assert 'gt_score' not in batch['data_samples'][0]
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -312,8 +273,3 @@ def test_two_stages_take_a_step_on_cifar(data):
     assert {k for k in moved if k.startswith('head')} == {*CLASSIFIER, SCALE}
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     assert {k.rsplit('.', 1)[1] for k in moved if k.startswith('backbone')} == set(statistics)
-
-
-def test_the_page_lists_every_config():
-    page = (ROOT / 'docs/paper_configs.md').read_text()
-    assert set(re.findall(r'`mislas/([\w.-]+)\.py`', page)) == set(NAMES)
