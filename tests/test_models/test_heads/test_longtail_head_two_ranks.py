@@ -1,4 +1,4 @@
-"""GML trained by two processes is GML trained by one that sees both batches."""
+"""Contrast losses of pixels, trained by two processes, are those of one with both batches."""
 
 import pytest
 import torch
@@ -10,21 +10,27 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from lt_mm.models.counts import set_class_counts
+from lt_mm.models.layers import ClassQueue
 from lt_mm.structures import ClassCounts
 
 SIZE, IMAGES = 16, 2
 # Labelled rows (of SIZE) of the images of rank 0 and of rank 1, step by step: uneven, then one
 # rank without a labelled pixel, then the other, then both, then uneven the other way round.
 LABELLED_ROWS = [(16, 3), (10, 0), (0, 7), (0, 0), (2, 16)]
+GML = dict(type='lt_mm.GMLLoss', size=2048, min_size=512, widths=(8, 6))
+EXACT = dict(dtype=torch.float64, tolerance=1e-9)
 CASES = {
-    'float64': dict(dtype=torch.float64, tolerance=1e-9),
-    'float32': dict(dtype=torch.float32, tolerance=1e-5),
+    'float64': dict(EXACT, contrast=GML),
+    'float32': dict(dtype=torch.float32, tolerance=1e-5, contrast=GML),
     # Here a difference in the last bit of a key can become one of 2^-11 of it.
-    'float16_queue': dict(dtype=torch.float32, tolerance=1e-3, queue=torch.float16),
-    'trainable_temperature': dict(
-        dtype=torch.float64, tolerance=1e-9, gml=dict(trainable_temperature=True)
-    ),
+    'float16_queue': dict(dtype=torch.float32, tolerance=1e-3, contrast=GML, queue=torch.float16),
+    'trainable_temperature': dict(EXACT, contrast=dict(GML, trainable_temperature=True)),
+    'SupCon': dict(EXACT, contrast=dict(type='lt_mm.SupConLoss', widths=(8, 6))),
+    'BCL': dict(EXACT, contrast=dict(type='lt_mm.BCLLoss', widths=(8, 6))),
+    'PaCo': dict(EXACT, contrast=dict(type='lt_mm.PaCoLoss', widths=(8, 6), size=2048)),
 }
+WITH_QUEUE = [name for name, case in CASES.items() if 'size' in case['contrast']]
 
 
 @MODELS.register_module()
@@ -39,22 +45,24 @@ class OneConvolution(BaseModule):
         return (self.layer(inputs).tanh(),)
 
 
-def build(dtype, gml=None, queue=None, **_):
+def build(dtype, contrast, queue=None, **_):
     init_default_scope('mmseg')
     torch.manual_seed(0)
     head = dict(
-        type='lt_mm.GMLFCNHead', in_channels=8, in_index=0, channels=8, num_classes=4,
-        num_convs=1, concat_input=False, dropout_ratio=0, norm_cfg=None, align_corners=False,
-        keys_per_class=10**6, gml=dict(size=2048, min_size=512, widths=(8, 6), **(gml or {})),
+        type='lt_mm.LongTailHead', base='FCNHead', classifier='cosine', in_channels=8, in_index=0,
+        channels=8, num_classes=4, num_convs=1, concat_input=False, dropout_ratio=0, norm_cfg=None,
+        align_corners=False, loss_decode=dict(type='lt_mm.LogitAdjustedLoss'),
+        keys_per_class=10**6, contrast=contrast,
     )  # fmt: skip
     model = MODELS.build(
         dict(type='EncoderDecoder', backbone=dict(type='OneConvolution'), decode_head=head)
     )
     model.init_weights()
+    set_class_counts(model, ClassCounts([50, 30, 15, 5]))
+    model.to(dtype)
     for part in model.modules():
-        if hasattr(part, 'set_class_counts'):
-            part.set_class_counts(ClassCounts([50, 30, 15, 5]))
-    model.to(dtype).decode_head.gml.queue.to(queue or dtype)
+        if isinstance(part, ClassQueue):
+            part.to(queue or dtype)
     return model.train()
 
 
@@ -70,6 +78,11 @@ def batch(step, ranks, dtype):
             meta = dict(img_path=f'{step}-{rank}-{image}')
             samples.append(SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=meta))
     return torch.cat(inputs), samples
+
+
+def queue_of(model):
+    queue = getattr(model.decode_head.contrast, 'queue', None)
+    return {} if queue is None else queue.state_dict()
 
 
 def train(case, ranks):
@@ -88,8 +101,12 @@ def train(case, ranks):
         history.append(
             dict(
                 losses={name: value.detach() for name, value in losses.items()},
-                gradients={name: value.grad.clone() for name, value in model.named_parameters()},
-                queue={k: v.clone() for k, v in model.decode_head.gml.queue.state_dict().items()},
+                gradients={
+                    name: value.grad.clone()
+                    for name, value in model.named_parameters()
+                    if value.requires_grad
+                },
+                queue={name: one.clone() for name, one in queue_of(model).items()},
             )
         )
         optimizer.step()
@@ -105,7 +122,7 @@ def both_ranks(two_ranks):
     return two_ranks(train_rank)
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(scope='module', params=CASES)
 def runs(request, both_ranks):
     """Histories of rank 0, of rank 1 and of one process with the joint batch; the tolerance."""
     case = CASES[request.param]
@@ -117,7 +134,7 @@ def test_mean_of_the_losses_is_the_joint_loss(runs):
     first, second, joint, tolerance = runs
     for step, both in enumerate(zip(first, second, joint, strict=True)):
         a, b, expected = (record['losses'] for record in both)
-        assert set(a) == set(b) == set(expected) >= {'decode.loss_cls', 'decode.loss_gml'}
+        assert set(a) == set(b) == set(expected) > {'decode.loss_cls'}
         for name, value in expected.items():
             assert (value > 0) == any(LABELLED_ROWS[step]), (step, name)
             torch.testing.assert_close((a[name] + b[name]) / 2, value, **tolerance)
@@ -141,6 +158,7 @@ def rows_by_class(queue):
     return [sorted(rows[start : start + count]) for start, count in filled]
 
 
+@pytest.mark.parametrize('runs', WITH_QUEUE, indirect=True)
 def test_queues_are_those_of_one_process(runs):
     first, second, joint, tolerance = runs
     for a, b, expected in zip(first, second, joint, strict=True):
