@@ -126,11 +126,8 @@ def one_expert(config: Config, expert: int = 0) -> Config:
     if 'decode_head' in config.model:
         config.model.decode_head.predict_with = expert
         return config
-    head = config.model.head
-    config.model.backbone.num_experts = head.num_experts = 1
-    head.interplay = None
-    if isinstance(head.get('loss'), list):
-        head.loss = head.loss[expert]
+    config.model.backbone.num_experts = 1
+    config.model.head.update(experts=[config.model.head.experts[expert]], interplay=None)
     return config
 
 

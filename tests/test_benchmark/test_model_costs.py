@@ -32,7 +32,7 @@ def experts(number, factor=1.0, shared=1, **head):
         neck=dict(type='lt_mm.ExpertGlobalAveragePooling'),
         head=dict(
             type='lt_mm.MultiExpertClsHead', num_classes=5, in_channels=round(8 * factor),
-            num_experts=number, **head,
+            experts=[dict()] * number, **head,
         ),
     )  # fmt: skip
 
@@ -83,9 +83,11 @@ def test_interplay_and_compensation_cost_nothing_at_inference():
 
 
 def test_what_only_training_uses_is_no_inference_parameter():
-    gml = dict(size=50, min_size=2, widths=(6,))
-    head = dict(type='lt_mm.GMLClsHead', num_classes=5, in_channels=8, classifier='linear', gml=gml)
-    costs = costs_of({**PLAIN, 'type': 'lt_mm.GMLClassifier', 'head': head})
+    contrast = dict(type='lt_mm.GMLLoss', size=50, min_size=2, widths=(6,))
+    head = dict(type='lt_mm.LongTailClsHead', num_classes=5, in_channels=8, contrast=contrast)
+    # A teacher that is to come is built for no cost, and counts for none.
+    model = dict(PLAIN, type='lt_mm.LongTailClassifier', head=head, teacher=dict())
+    costs = costs_of(model)
     plain = costs_of(PLAIN)
     assert costs.inference_parameters == plain.parameters < costs.parameters
     assert costs.flops == plain.flops
@@ -94,10 +96,9 @@ def test_what_only_training_uses_is_no_inference_parameter():
 @pytest.mark.parametrize('freeze', [True, False])
 def test_frozen_and_nearest_mean_parameters(freeze):
     head = dict(
-        type='lt_mm.DecoupledClsHead', num_classes=5, in_channels=8,
-        classifier=dict(type='lt_mm.NearestClassMeanLinear'),
+        type='lt_mm.LongTailClsHead', num_classes=5, in_channels=8, classifier='class_means'
     )  # fmt: skip
-    model = dict(PLAIN, type='lt_mm.DecoupledClassifier', head=head, freeze_encoder=freeze)
+    model = dict(PLAIN, type='lt_mm.LongTailClassifier', head=head, freeze_encoder=freeze)
     costs = costs_of(model)
     # The classifier's weights give way to the class means, which are no parameters.
     assert costs.parameters - costs.inference_parameters == 8 * 5 + 5

@@ -11,24 +11,24 @@ COUNTS = dict(type='lt_mm.ClassCountsHook')
 BALANCED = dict(type='effective_number', beta=0.999)
 GML = dict(size=400, min_size=2, widths=(8,))
 SEGMENTATION = [
-    ('LogitAdjustedLoss', {}, 'GMLFCNHead', dict(gml=GML), 'RepeatFactorSampler', {}),
-    ('LabelAwareSmoothingLoss', {}, 'DecoupledFCNHead', {}, 'RareClassSampler', {}),
+    ('LogitAdjustedLoss', {}, 'GMLFCNHead', dict(contrast=GML), 'RepeatFactorSampler', {}),
+    ('LabelAwareSmoothingLoss', {}, 'LongTailHead', dict(base='FCNHead'), 'RareClassSampler', {}),
     ('SeesawLoss', {}, 'CosineFCNHead', {}, None, {}),
     ('LDAMLoss', dict(scale=20.0), 'CosineFCNHead', {}, 'RareClassSampler', dict(min_pixels=1)),
     ('FocalLoss', dict(class_weight=BALANCED), 'mmseg.FCNHead', {}, 'RepeatFactorSampler', {}),
-    ('WeightedCrossEntropyLoss', dict(class_weight=BALANCED), 'DecoupledFCNHead',
-     dict(classifier='cosine'), None, {}),
+    ('WeightedCrossEntropyLoss', dict(class_weight=BALANCED), 'LongTailHead',
+     dict(base='FCNHead', classifier='cosine'), None, {}),
 ]  # fmt: skip
 CLASSIFICATION = [
-    ('LogitAdjustedLoss', {}, 'GMLClsHead', dict(gml=GML), 'ClassBalancedSampler', {}),
+    ('LogitAdjustedLoss', {}, 'GMLClsHead', dict(contrast=GML), 'ClassBalancedSampler', {}),
     ('LADELoss', {}, 'CosineClsHead', {}, 'ClassAwareSampler', {}),
-    ('LabelAwareSmoothingLoss', {}, 'DecoupledClsHead',
+    ('LabelAwareSmoothingLoss', {}, 'LongTailClsHead',
      dict(alignment=dict(type='lt_mm.LearnableWeightScaling')), 'ClassBalancedSampler',
      dict(q=0.5)),
     ('LDAMLoss', dict(class_weight=BALANCED), 'CosineClsHead', {}, 'ProgressivelyBalancedSampler',
      dict(epochs=1)),
     ('FocalLoss', dict(use_sigmoid=True), 'mmpretrain.LinearClsHead', {}, None, {}),
-    ('SeesawLoss', {}, 'DecoupledClsHead', dict(classifier='cosine'), 'RepeatFactorSampler', {}),
+    ('SeesawLoss', {}, 'LongTailClsHead', dict(classifier='cosine'), 'RepeatFactorSampler', {}),
 ]  # fmt: skip
 
 
@@ -47,7 +47,9 @@ def trained(cfg, loss, sampler, settings, key, head):
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.iter == 2
-    assert type(getattr(runner.model, key)).__name__ == head[0].rpartition('.')[2]
+    base = 'FCNHead' if key == 'decode_head' else 'LinearClsHead'
+    long_tail = '' if '.' in head[0] else 'LongTail'
+    assert type(getattr(runner.model, key)).__name__ == long_tail + base
     if sampler:
         assert type(runner.train_dataloader.sampler).__name__ == sampler
     assert all(torch.isfinite(value).all() for value in runner.model.parameters())
