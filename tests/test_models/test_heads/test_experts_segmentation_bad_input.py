@@ -7,10 +7,11 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from lt_mm.models.counts import set_class_counts
 from lt_mm.structures import ClassCounts
 
 FCN = dict(type='FCNHead', num_convs=1, concat_input=False)
-GML = dict(FCN, type='lt_mm.GMLFCNHead', gml=dict(size=30, min_size=4, widths=(5,)))
+GML = dict(FCN, type='lt_mm.GMLFCNHead', contrast=dict(size=30, min_size=4, widths=(5,)))
 ADJUSTED = dict(FCN, loss_decode=dict(type='lt_mm.LogitAdjustedLoss'))
 MUTUAL = dict(type='lt_mm.MutualLoss')
 EXPERTS = {'plain': [FCN, ADJUSTED], 'gml': [GML, GML]}
@@ -30,9 +31,8 @@ def build(experts, counts=True, **changes):
     head = MODELS.build(
         dict(common, type='lt_mm.MultiExpertDecodeHead', experts=experts, **changes)
     )
-    for part in head.modules():
-        if counts and hasattr(part, 'set_class_counts'):
-            part.set_class_counts(ClassCounts([70, 20, 10]))
+    if counts:
+        set_class_counts(head, ClassCounts([70, 20, 10]))
     return head.train()
 
 
@@ -43,7 +43,7 @@ def batch(labels=None, size=8):
 
 
 def test_no_expert():
-    with pytest.raises(ValueError, match='has no experts; give the configs of two'):
+    with pytest.raises(ValueError, match='has no experts; give a list with the configs of two'):
         build([])
 
 
@@ -84,7 +84,7 @@ def test_predictions_of_no_expert(expert):
 
 
 def test_compensation_twice():
-    compensated = dict(FCN, type='lt_mm.DecoupledFCNHead', post_compensation=dict())
+    compensated = dict(FCN, type='lt_mm.LongTailHead', base='FCNHead', post_compensation=dict())
     build([FCN, compensated])
     with pytest.raises(ValueError, match='expert1 and MultiExpertDecodeHead both have a post_comp'):
         build([FCN, compensated], post_compensation=dict())
@@ -108,7 +108,7 @@ def test_queues_that_cannot_be_shared():
     message = r'expert1 has ClassQueue\(.*dim=6.* and expert2 ClassQueue\(.*dim=5.*key_channels'
     with pytest.raises(ValueError, match=message):
         build([FCN, GML, dict(GML, channels=5)], share_queue=True)
-    wide = dict(GML, channels=5, gml=dict(GML['gml'], key_channels=6))
+    wide = dict(GML, channels=5, contrast=dict(GML['contrast'], key_channels=6))
     losses = build([GML, wide], share_queue=True).loss(*batch(), None)
     assert losses['expert1.loss_gml'].isfinite()
 
@@ -126,7 +126,7 @@ def test_an_expert_whose_logits_are_not_finite(kind, index, value):
     with pytest.raises(FloatingPointError, match=message):
         head.loss(inputs, samples, None)
     if kind == 'gml':
-        assert not any(expert.gml.queue.filled.any() for expert in head.experts)
+        assert not any(expert.contrast.queue.filled.any() for expert in head.experts)
     if value != value:
         metas = [dict(img_shape=(8, 8), pad_shape=(8, 8))] * 2
         with pytest.raises(FloatingPointError, match=message):
@@ -152,3 +152,17 @@ def test_a_label_that_is_no_class(label):
     message = f'label {label} reached MultiExpertDecodeHead, which has 3 classes and ignores 255'
     with pytest.raises(ValueError, match=message):
         build([FCN, FCN]).loss(*batch(labels), None)
+
+
+@pytest.mark.parametrize('experts', [3, 'FCNHead', FCN, [FCN, 'FCNHead']])
+def test_experts_that_are_no_list_of_configs(experts):
+    with pytest.raises(
+        ValueError, match='experts of MultiExpertDecodeHead is .* a list with a con'
+    ):
+        build(experts)
+
+
+def test_a_distillation_without_a_teacher():
+    head, (inputs, samples) = build([FCN, FCN], distillation=dict(type='lt_mm.KDLoss')), batch()
+    with pytest.raises(ValueError, match='distillation of MultiExpertDecodeHead has no teacher'):
+        head.loss(inputs, samples, None)

@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch import distributed as dist
 from torch import nn
 
+from lt_mm.models.counts import set_class_counts
 from lt_mm.structures import ClassCounts
 
 # Rows of each image that are labelled, a rank; in the last step nothing is.
@@ -17,7 +18,7 @@ LABELLED_ROWS = [(8, 3), (6, 0), (0, 0)]
 PLAIN = dict(type='FCNHead', num_convs=1, concat_input=False)
 GML = dict(
     PLAIN, type='lt_mm.GMLFCNHead', keys_per_class=10**6,
-    gml=dict(size=1024, min_size=256, widths=(8, 6)),
+    contrast=dict(size=1024, min_size=256, widths=(8, 6)),
 )  # fmt: skip
 ADJUSTED = dict(type='lt_mm.LogitAdjustedLoss')
 
@@ -46,9 +47,7 @@ def build():
         dict(type='EncoderDecoder', backbone=dict(type='OneLayer'), decode_head=head)
     )
     model.init_weights()
-    for part in model.modules():
-        if hasattr(part, 'set_class_counts'):
-            part.set_class_counts(ClassCounts([50, 30, 15, 5]))
+    set_class_counts(model, ClassCounts([50, 30, 15, 5]))
     return model.double().train()
 
 
@@ -79,7 +78,7 @@ def train(ranks):
         losses = {name: value for name, value in losses.items() if 'loss' in name}
         optimizer.zero_grad()
         sum(losses.values()).backward()
-        queue = model.decode_head.experts[2].gml.queue
+        queue = model.decode_head.experts[2].contrast.queue
         history.append(
             dict(
                 losses={name: value.detach() for name, value in losses.items()},

@@ -11,7 +11,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
 
-from lt_mm.models.losses import MutualLoss
+from lt_mm.models.counts import set_class_counts
+from lt_mm.models.losses import KDLoss, MutualLoss
+from lt_mm.models.teachers.frozen_network import TeacherOutput
 from lt_mm.structures import ClassCounts
 
 COUNTS = [60, 25, 12, 3]
@@ -25,7 +27,8 @@ FCN = dict(type='FCNHead', num_convs=1, concat_input=False)
 FINER = dict(FCN, in_channels=4, in_index=0)
 GML = dict(
     type='lt_mm.GMLFCNHead', num_convs=1, concat_input=False, keys_per_class=10**6,
-    gml=dict(size=400, min_size=60, widths=(5,)), loss_decode=dict(type='lt_mm.LogitAdjustedLoss'),
+    contrast=dict(size=400, min_size=60, widths=(5,)),
+    loss_decode=dict(type='lt_mm.LogitAdjustedLoss'),
 )  # fmt: skip
 MUTUAL = dict(type='lt_mm.MutualLoss', temperature=2.0, loss_weight=0.7)
 
@@ -41,9 +44,7 @@ def build(experts, **changes):
         dict(COMMON, type='lt_mm.MultiExpertDecodeHead', experts=experts, **changes)
     )
     head.init_weights()
-    for part in head.modules():
-        if hasattr(part, 'set_class_counts'):
-            part.set_class_counts(ClassCounts(COUNTS))
+    set_class_counts(head, ClassCounts(COUNTS))
     for expert in head.experts:
         torch.nn.init.normal_(expert.conv_seg.weight)
     return revert_sync_batchnorm(head).train()
@@ -206,7 +207,8 @@ def test_losses_with_priors_of_their_own():
 
 
 def queues(head):
-    return [expert.gml.queue for expert in head.experts if hasattr(expert, 'gml')]
+    contrasts = [getattr(expert, 'contrast', None) for expert in head.experts]
+    return [contrast.queue for contrast in contrasts if contrast is not None]
 
 
 @pytest.mark.parametrize('teacher', [False, True], ids=['own keys', 'teacher'])
@@ -215,9 +217,8 @@ def test_gml_experts(teacher, share):
     head, (inputs, samples) = build([FCN, GML, GML], share_queue=share), batch()
     offered = torch.randn(2, 6, 4, 4)
     if teacher:
-        with head.keys_from(offered):
+        with head.taught_by(TeacherOutput(offered, torch.zeros(2, 4, 4, 4))):
             losses = head.loss(inputs, samples, None)
-        assert all(expert._teacher_features is None for expert in head.experts[1:])
     else:
         losses = head.loss(inputs, samples, None)
     labels = torch.stack([one.gt_sem_seg.data[0, ::4, ::4] for one in samples])
@@ -235,7 +236,7 @@ def test_gml_experts(teacher, share):
     assert losses['expert1.loss_gml'] > 0 and losses['expert2.loss_gml'] > 0
     total(losses).backward()
     assert all(one.grad is not None and one.grad.isfinite().all() for one in head.parameters())
-    assert any(name.startswith('experts.2.gml.key_mlp') for name in moved(head))
+    assert any(name.startswith('experts.2.contrast.key_mlp') for name in moved(head))
 
 
 def test_a_shared_queue_stays_shared():
@@ -263,3 +264,57 @@ def test_half_precision():
     for name, value in expected.items():
         if 'loss' in name:
             torch.testing.assert_close(losses[name], value, rtol=0.05, atol=0.02)
+
+
+def test_the_teacher_teaches_inside_the_context_alone():
+    head, (inputs, samples) = build([GML, GML]), batch()
+    with head.taught_by(TeacherOutput(torch.full((2, 6, 4, 4), 3.0), torch.zeros(2, 4, 4, 4))):
+        head.loss(inputs, samples, None)
+    assert all((queue.keys().features == 3.0).all() for queue in queues(head))
+    head.loss(inputs, samples, None)
+    assert not any((queue.keys().features == 3.0).all() for queue in queues(head))
+
+
+@pytest.mark.parametrize('size', [8, 4], ids=['of one size', 'of a smaller teacher'])
+def test_the_mean_is_distilled_once(size):
+    kd = dict(type='lt_mm.KDLoss', temperature=2.0, loss_weight=0.7)
+    head, (inputs, samples) = (
+        build([FCN, FINER], distillation=kd, post_compensation=dict()),
+        batch(),
+    )
+    head.expert_weights.copy_(torch.tensor([0.3, 0.7]))
+    offered = torch.randn(2, 4, size, size)
+    with head.taught_by(TeacherOutput(torch.zeros(2, 6, size, size), offered)):
+        losses = head.loss(inputs, samples, None)
+    assert 'loss_kd' in losses and not any('.loss_kd' in name for name in losses)
+    coarse, fine = (expert(inputs) for expert in head.experts)
+    coarse, offered = (
+        F.interpolate(one, size=(8, 8), mode='bilinear', align_corners=False)
+        for one in (coarse, offered)
+    )
+    p, q = (offered / 2).softmax(1), ((0.3 * coarse + 0.7 * fine) / 2).softmax(1)
+    expected = 0.7 * 4 * (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(losses['loss_kd'], expected)
+    total(losses).backward()
+    assert {name.split('.')[1] for name in moved(head)} == {'0', '1'}
+
+
+def test_an_expert_may_have_a_distillation_of_its_own():
+    taught = dict(FCN, type='lt_mm.LongTailHead', base='FCNHead')
+    taught['distillation'] = dict(type='lt_mm.KDLoss')
+    head, (inputs, samples) = build([FCN, taught]), batch()
+    offered = torch.randn(2, 4, 4, 4)
+    with head.taught_by(TeacherOutput(torch.zeros(2, 6, 4, 4), offered)):
+        losses = head.loss(inputs, samples, None)
+    expected = KDLoss()(head.experts[1](inputs), offered)
+    torch.testing.assert_close(losses['expert1.loss_kd'], expected)
+    assert 'expert0.loss_kd' not in losses
+
+
+def test_a_copy_after_a_step():
+    head, (inputs, samples) = build([FCN, GML, GML], share_queue=True), batch()
+    total(head.loss(inputs, samples, None)).backward()
+    head(inputs)
+    other = copy.deepcopy(head)
+    assert torch.equal(other.eval()(inputs), head.eval()(inputs))
+    assert queues(other)[0] is queues(other)[1] and queues(other)[0] is not queues(head)[0]
