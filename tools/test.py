@@ -8,7 +8,7 @@ from mmengine.registry import METRICS
 
 from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
 from lt_mm.engine.distributed import build_runner, write_metrics_once
-from lt_mm.engine.launch import add_common_arguments, load_config, stop
+from lt_mm.engine.launch import add_config_arguments, add_run_arguments, load_config, stop
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,11 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'config',
-        help='config file; a relative path is taken from the current '
-        'directory, then from the repository',
-    )
+    add_config_arguments(parser)
     parser.add_argument('checkpoint', help='.pth file, or the address of one')
     parser.add_argument(
         '--out',
@@ -47,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='average over the views of tta_pipeline of the config'
     )
-    add_common_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args()
 
 

@@ -11,7 +11,13 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from lt_mm.engine.distributed import build_runner
-from lt_mm.engine.launch import add_common_arguments, has_accelerator, load_config, stop
+from lt_mm.engine.launch import (
+    add_config_arguments,
+    add_run_arguments,
+    has_accelerator,
+    load_config,
+    stop,
+)
 from lt_mm.stages.read import read_stages
 from lt_mm.stages.run import plan_stages, train_earlier_stages
 
@@ -21,11 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'config',
-        help='config file; a relative path is taken from the current '
-        'directory, then from the repository',
-    )
+    add_config_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -37,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision; needs an accelerator'
     )
-    add_common_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args()
 
 

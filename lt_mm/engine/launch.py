@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` have in common: arguments, config, last words."""
+"""What tools that read a config have in common: arguments, config, last words."""
 
 import argparse
 import os
@@ -31,8 +31,35 @@ def has_accelerator() -> bool:
     return get_device() not in ('cpu', 'mps')
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that follow the positional arguments of every tool.
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``config`` and what changes it: all that :func:`load_config` needs.
+
+    Args:
+        parser: changed in place.
+    """
+    parser.add_argument(
+        'config',
+        help='config file; a relative path is taken from the current directory, then from the '
+        'repository',
+    )
+    parser.add_argument(
+        '--variant',
+        metavar='NAME',
+        help='the settings of that name in variants of the config, such as one point of a grid',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that override the config, such as train_dataloader.batch_size=4; '
+        'a list is written key="[a,b]" or key=a,b, an item of a list key.0.name=value',
+    )
+    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where a run leaves its results, and how its processes are started.
 
     Args:
         parser: changed in place.
@@ -44,36 +71,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'else ./work_dirs/<name of the config>',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override the config, such as train_dataloader.batch_size=4; '
-        'a list is written key="[a,b]" or key=a,b, an item of a list key.0.name=value',
-    )
-    parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
         help='what started the processes of a distributed run; default: none, one process',
-    )
-    parser.add_argument(
-        '--variant',
-        metavar='NAME',
-        help='the settings of that name in variants of the config, such as one point of a grid',
     )
     # torch.distributed.launch writes either spelling, by its version; torchrun writes neither.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def load_config(args: argparse.Namespace, root: Path) -> Config:
-    """Read the config and apply the options of :func:`add_common_arguments`.
+    """Read the config and apply what changes it.
 
     A variant has a folder of its own beside that of the config: ``work_dir`` ends in its name,
     unless the variant or the command line says otherwise.
 
     Args:
-        args: ``config`` and the options of :func:`add_common_arguments`.
+        args: those of :func:`add_config_arguments` and perhaps :func:`add_run_arguments`.
         root: repository root, where a relative config is looked for when the current
             directory does not have it.
 

@@ -1,5 +1,6 @@
-"""Export of a trained segmentor as a folder that mmsegmentation runs without lt_mm."""
+"""Export of a trained model as a folder that mmsegmentation or mmpretrain runs without lt_mm."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,19 +8,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
 
-from lt_mm.export.inference_config import inference_settings
-from lt_mm.export.plain_segmentor import plain_segmentor
+from lt_mm.export.segmentor import plain_segmentor
+from lt_mm.export.settings import inference_settings
 
-# A config is no place for a class, but it can make the modules beside it importable.
-_LOOK_BESIDE = """\
-import sys
-
-if '{{ fileDirname }}' not in sys.path:
-    sys.path.append('{{ fileDirname }}')
-
-"""
+_SHIPPED = Path(__file__).parent / 'shipped'
 
 
 @dataclass(frozen=True)
@@ -29,90 +22,73 @@ class ExportedModel:
     Args:
         config: the plain model, and what :func:`inference_settings` keeps.
         checkpoint: ``state_dict`` and ``meta``, of tensors and plain Python types only.
-        modules: name to text of Python modules that ``config`` imports and that must come with
-            it: none, if mmsegmentation or mmpretrain has all parts of the model.
+        modules: files of lt_mm/export/shipped, without '.py', that ``config`` imports and that must
+            come with it: none, if mmsegmentation or mmpretrain has all parts of the model.
     """
 
     config: Config
     checkpoint: dict
-    modules: dict[str, str]
+    modules: list[str]
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write config.py, weights.pth and the modules into ``folder``, and return their paths."""
+        """Write config.py, weights.pth and the modules into a folder, and return their paths.
+
+        The modules are copies. A config with modules begins with shipped/look_beside.py, which
+        makes those beside it importable.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        texts = {'config': (_LOOK_BESIDE if self.modules else '') + self.config.pretty_text}
-        texts |= self.modules
-        for name, text in texts.items():
-            (folder / f'{name}.py').write_text(text, encoding='utf-8')
+        head = f'{(_SHIPPED / "look_beside.py").read_text()}\n' if self.modules else ''
+        (folder / 'config.py').write_text(head + self.config.pretty_text, encoding='utf-8')
         torch.save(self.checkpoint, folder / 'weights.pth')
-        return [folder / 'weights.pth', *(folder / f'{name}.py' for name in texts)]
+        names = [f'{module}.py' for module in self.modules]
+        for name in names:
+            shutil.copyfile(_SHIPPED / name, folder / name)
+        return [folder / name for name in ('weights.pth', 'config.py', *names)]
 
 
-def export_segmentor(config: Config, checkpoint: Mapping[str, Any]) -> ExportedModel:
-    """Leave of a config and its checkpoint what mmsegmentation needs for the same predictions.
+def export_model(
+    config: Config, checkpoint: Mapping[str, Any], expert: int | None = None
+) -> ExportedModel:
+    """Leave of a config and its checkpoint what an mm package needs for the same predictions.
 
     Args:
         config: config of the training; left as it is.
         checkpoint: with the ``state_dict`` and perhaps the ``meta`` of mmengine's Runner; left as
             it is; :func:`~lt_mm.checkpoints.read_checkpoint` reads it. Of ``meta``, what
             ``dataset_meta`` and ``class_counts`` hold of plain types is kept.
+        expert: which of several is taken alone, from 0.
 
     Raises:
-        ValueError: if the model cannot be exported, see :func:`plain_segmentor`, or if the test
-            pipeline cannot, see :func:`inference_settings`.
-    """
-    settings = config.to_dict()
-    plain = plain_segmentor(whole_model(settings), trained_weights(checkpoint))
-    return packed(*plain, inference_settings(settings), checkpoint)
-
-
-def whole_model(settings: Mapping) -> dict:
-    """The ``model`` of a config with its data preprocessor in it.
-
-    mmengine's Runner looks for the latter beside the model, too; inference of the mm packages does
-    not.
-    """
-    model = dict(settings.get('model') or {})
-    model.setdefault('data_preprocessor', settings.get('data_preprocessor'))
-    return model
-
-
-def trained_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The ``state_dict`` of a checkpoint.
-
-    Raises:
-        ValueError: if it has none.
+        ValueError: if the model cannot be exported, see
+            :func:`~lt_mm.export.segmentor.plain_segmentor` and
+            :func:`~lt_mm.export.classifier.plain_classifier`, or its test pipeline cannot.
     """
     if not isinstance(checkpoint, Mapping) or 'state_dict' not in checkpoint:
         raise ValueError('there is no state_dict; give a checkpoint that the training saved.')
-    return checkpoint['state_dict']
+    settings = config.to_dict()
+    model = dict(settings.get('model') or {})
+    # mmengine's Runner looks for it beside the model, too; inference of the mm packages does not.
+    if settings.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', settings['data_preprocessor'])
+    if 'head' in model:
+        # mmpretrain need not be there for segmentation.
+        from lt_mm.export.classifier import plain_classifier
 
-
-def packed(
-    model: dict,
-    state_dict: dict[str, Tensor],
-    modules: dict[str, str],
-    settings: dict,
-    checkpoint: Mapping[str, Any],
-) -> ExportedModel:
-    """Put a model that needs no lt_mm together with what is kept of its training.
-
-    Args:
-        model: ``model`` of the config to be written.
-        state_dict: its weights.
-        modules: see :class:`ExportedModel`.
-        settings: the rest of the config.
-        checkpoint: of the training, whose ``meta`` is kept as :func:`export_segmentor` says.
-    """
-    if modules:
-        custom = settings.get('custom_imports', {'imports': []})
-        custom = {**custom, 'imports': [*custom['imports'], *modules]}
-        settings = {**settings, 'custom_imports': custom}
+        scope, plain = 'mmpretrain', plain_classifier(model, checkpoint['state_dict'], expert)
+    else:
+        scope, plain = 'mmseg', plain_segmentor(model, checkpoint['state_dict'], expert)
+    kept = inference_settings(settings, scope)
+    if plain.modules:
+        custom = kept.get('custom_imports', {'imports': []})
+        custom = {**custom, 'imports': [*custom['imports'], *plain.modules]}
+        kept = {**kept, 'custom_imports': custom}
     meta = checkpoint.get('meta') or {}
     meta = {name: _plain(meta[name]) for name in ('dataset_meta', 'class_counts') if name in meta}
     return ExportedModel(
-        Config({**settings, 'model': model}), dict(meta=meta, state_dict=state_dict), modules
+        Config({**kept, 'model': plain.config}),
+        dict(meta=meta, state_dict=plain.weights),
+        plain.modules,
     )
 
 

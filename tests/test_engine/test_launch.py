@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from lt_mm.engine.launch import add_common_arguments, load_config
+from lt_mm.engine.launch import add_config_arguments, add_run_arguments, load_config
 
 GRID = """
 model = dict(head=dict(alpha=0.2, loss=dict(type='A', smooth=0.1)), keys=[dict(a=1), dict(a=2)])
@@ -26,8 +26,8 @@ def load(tmp_path, monkeypatch):
     def _load(*arguments, more=''):
         (tmp_path / 'grid.py').write_text(GRID + more)
         parser = argparse.ArgumentParser()
-        parser.add_argument('config')
-        add_common_arguments(parser)
+        add_config_arguments(parser)
+        add_run_arguments(parser)
         return load_config(parser.parse_args(['grid.py', *arguments]), tmp_path)
 
     return _load

@@ -15,7 +15,8 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from lt_mm.checkpoints import read_checkpoint
-from lt_mm.export.exported_model import export_segmentor
+from lt_mm.export import plain_model
+from lt_mm.export.exported_model import export_model
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 CLASSES = ('sky', 'road', 'sign', 'pole')
@@ -70,7 +71,7 @@ def exported(tmp_path_factory, config, trained):
         cfg = config(*case)
         model, checkpoint = trained(cfg, seed)
         torch.save(checkpoint, home / f'{name}.pth')
-        export_segmentor(cfg, read_checkpoint(home / f'{name}.pth')).save(home / name)
+        export_model(cfg, read_checkpoint(home / f'{name}.pth')).save(home / name)
         with torch.no_grad():
             logits = model(batch, mode='tensor')
         expected[name] = logits, inference_model(model, str(home / 'image.png'))
@@ -111,16 +112,16 @@ def test_example_of_the_docs_names_the_classes_it_found(exported):
 def test_what_is_written(exported, name):
     home, _, found, _ = exported
     kind, classifier, head = CASES[name]
-    modules = [f'normalized_{head.lower()}.py'] if classifier == 'cosine' else []
+    modules = ['normalized_decode_head.py'] if classifier == 'cosine' else []
     assert sorted(p.name for p in (home / name).glob('*.p*')) == [
         'config.py', *modules, 'weights.pth',
     ]  # fmt: skip
-    assert found[name]['head'] == ('Normalized' if modules else '') + head
+    assert found[name]['head'] == head
     assert found[name]['segmentor'] == 'EncoderDecoder'
     before = torch.load(home / f'{name}.pth', weights_only=False)['state_dict']
     after = torch.load(home / name / 'weights.pth', weights_only=True)['state_dict']
     dropped = {key.split('.')[0] + '.' + key.split('.')[1] for key in before.keys() - after.keys()}
-    heads = {'decode_head.loss_decode', *(['decode_head.gml'] if kind == 'GML' else [])}
+    heads = {'decode_head.loss_decode', *(['decode_head.contrast'] if kind == 'GML' else [])}
     assert {d for d in dropped if not d.startswith('auxiliary_head')} == heads
     added = {'decode_head.conv_seg.bias'} if modules else set()
     assert after.keys() - before.keys() == added
@@ -135,7 +136,14 @@ def test_config_says_nothing_of_lt_mm_nor_of_training(exported):
     home, *_ = exported
     for name in CASES:
         text = (home / name / 'config.py').read_text()
-        for word in ('lt_mm', 'gml', 'auxiliary_head', 'teacher', 'absent.pth', 'custom_hooks'):
+        for word in (
+            'lt_mm',
+            'contrast',
+            'auxiliary_head',
+            'teacher',
+            'absent.pth',
+            'custom_hooks',
+        ):
             assert word not in text, (name, word)
         assert "'mmseg.models'" in text
 
@@ -145,21 +153,16 @@ def test_arguments_are_left_as_they_are(config, trained):
     _, checkpoint = trained(cfg)
     text, state = cfg.pretty_text, checkpoint['state_dict']
     before = {name: value.clone() for name, value in state.items()}
-    export_segmentor(cfg, checkpoint)
+    export_model(cfg, checkpoint)
     assert cfg.pretty_text == text
     assert before.keys() == state.keys()
     assert all(torch.equal(before[name], state[name]) for name in before)
 
 
-def test_half_precision_logits_are_those_of_the_trained_head(config, trained, monkeypatch):
+def test_half_precision_logits_are_those_of_the_trained_head(config, trained):
     cfg = config('Cosine', 'cosine', 'FCNHead')
     model, checkpoint = trained(cfg)
-    exported = export_segmentor(cfg, checkpoint)
-    definitions = {}
-    # Whatever is registered under this name comes back after the test.
-    monkeypatch.setitem(MODELS.module_dict, 'NormalizedFCNHead', None)
-    del MODELS.module_dict['NormalizedFCNHead']
-    exec(exported.modules['normalized_fcnhead'], definitions)
+    exported = export_model(cfg, checkpoint)
     head = MODELS.build(exported.config.model.decode_head).eval()
     prefix = 'decode_head.'
     state = exported.checkpoint['state_dict'].items()
@@ -175,7 +178,17 @@ def test_half_precision_logits_are_those_of_the_trained_head(config, trained, mo
     torch.testing.assert_close(halves, expected, rtol=0, atol=0.05)
 
 
+def test_modules_are_copies_of_what_is_tested(exported):
+    home, *_ = exported
+    shipped = Path(plain_model.__file__).parent / 'shipped'
+    name = next(name for name, case in CASES.items() if case[1] == 'cosine')
+    for copy in (home / name).glob('normalized*.py'):
+        assert copy.read_bytes() == (shipped / copy.name).read_bytes()
+    config = (home / name / 'config.py').read_text()
+    assert config.startswith((shipped / 'look_beside.py').read_text())
+
+
 def test_contents_that_are_no_checkpoints(config):
     for content in ([1], dict(weights={})):
         with pytest.raises(ValueError, match='there is no state_dict'):
-            export_segmentor(config('GML', 'cosine', 'FCNHead'), content)
+            export_model(config('GML', 'cosine', 'FCNHead'), content)

@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 
+from lt_mm.export.shipped.mean_of_heads import MeanOfHeads
+
 from . import presets
 from .experts_segmentation import MultiExpertDecodeHead
 from .longtail import LongTailOptions, preset
-from .mean_of_heads import MeanOfHeads
 from .segmentation import LongTailHead
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What inference with mmsegmentation alone needs of a training config, beside the model."""
+"""What inference with an mm package alone needs of a training config, beside the model."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mmseg.evaluation import IoUMetric
 
 from lt_mm.engine.data_config import walk_datasets
+from lt_mm.export.plain_model import names_lt_mm
 
 # mmengine's Runner wants all of a group or none of it.
 _GROUPS = (
@@ -19,35 +20,32 @@ _GROUPS = (
 )
 
 
-def names_lt_mm(settings: object) -> bool:
-    """Whether something of lt_mm is named, as 'lt_mm.X', in a nest of dicts and lists."""
-    if isinstance(settings, Mapping):
-        return any(names_lt_mm(value) for value in settings.values())
-    if isinstance(settings, str):
-        return settings.startswith('lt_mm.')
-    return isinstance(settings, Sequence) and any(names_lt_mm(value) for value in settings)
-
-
-def inference_settings(settings: Mapping) -> dict:
-    """The settings of a config that a program with mmsegmentation and without lt_mm can use.
+def inference_settings(settings: Mapping, scope: str) -> dict:
+    """The settings of a config that a program with an mm package and without lt_mm can use.
 
     Kept are the test pipeline and custom imports and, where they need no lt_mm, the evaluation of
     the test set, test-time augmentation, the visualizer and the runtime. ``LongTailIoUMetric``
-    becomes the ``IoUMetric`` that it extends. The model is not among them.
+    becomes the ``IoUMetric`` that it extends, ``LongTailAccuracy`` and ``ExpertAccuracy`` become
+    ``Accuracy``. The model is not among them.
 
     Args:
         settings: a whole config, whose types are names; left as it is.
+        scope: of the package, where the config names none.
 
     Raises:
         ValueError: if there is no test pipeline, or one with a transform of lt_mm.
     """
     pipeline = _test_pipeline(settings)
-    kept = dict(default_scope=settings.get('default_scope') or 'mmseg', test_pipeline=pipeline)
+    kept = dict(default_scope=settings.get('default_scope') or scope, test_pipeline=pipeline)
     settings = {**settings, 'test_evaluator': _plain_evaluator(settings.get('test_evaluator'))}
     for group in _GROUPS:
         found = {name: settings[name] for name in group if settings.get(name) is not None}
         if len(found) == len(group) and not names_lt_mm(found):
             kept.update(found)
+    if kept['default_scope'] == 'mmpretrain':
+        # mmpretrain's inference looks for the pipeline here alone.
+        dataset = dict(type='CustomDataset', pipeline=pipeline)
+        kept.setdefault('test_dataloader', dict(dataset=dataset))
     custom = settings.get('custom_imports') or {}
     imports = custom.get('imports') or []
     imports = [imports] if isinstance(imports, str) else imports
@@ -64,16 +62,18 @@ def _test_pipeline(settings: Mapping) -> list[dict]:
     if pipeline is None or names_lt_mm(pipeline):
         types = pipeline and [transform['type'] for transform in pipeline]
         raise ValueError(
-            f'the test_pipeline of the config is {types}; inference with mmsegmentation needs one '
-            'of transforms that it has.'
+            f'the test_pipeline of the config is {types}; inference needs one of transforms that '
+            'mmsegmentation or mmpretrain has.'
         )
     return pipeline
 
 
 def _plain_evaluator(evaluator: Mapping | Sequence | None) -> dict | list | None:
-    if isinstance(evaluator, Mapping):
-        if not evaluator['type'].endswith('.LongTailIoUMetric'):
-            return evaluator
+    if not isinstance(evaluator, Mapping):
+        return evaluator and [_plain_evaluator(metric) for metric in evaluator]
+    if evaluator['type'].endswith('.LongTailIoUMetric'):
         known = inspect.signature(IoUMetric).parameters
         return {'type': 'IoUMetric', **{k: v for k, v in evaluator.items() if k in known}}
-    return evaluator and [_plain_evaluator(metric) for metric in evaluator]
+    if evaluator['type'].endswith(('.LongTailAccuracy', '.ExpertAccuracy')):
+        return dict(type='Accuracy', topk=(1,))
+    return evaluator

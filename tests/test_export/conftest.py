@@ -32,11 +32,9 @@ PIPELINE = [
 
 def _config(kind, classifier, head, **changes):
     common = dict(channels=8, num_classes=4, norm_cfg=dict(type='BN'), loss_decode=LOSS)
-    decode_head = dict(
-        type=f'lt_mm.{kind}{head}', classifier=classifier, temperature=0.05, **common, **HEADS[head]
-    )
+    decode_head = dict(type=f'lt_mm.{kind}{head}', classifier=classifier, **common, **HEADS[head])
     if kind == 'GML':
-        decode_head.update(alpha=0.2, gml=GML, keys_per_class=4)
+        decode_head.update(alpha=0.2, contrast=GML, keys_per_class=4)
     model = dict(
         type='EncoderDecoder',
         backbone=dict(
@@ -55,7 +53,7 @@ def _config(kind, classifier, head, **changes):
         model['auxiliary_head'] = [model['auxiliary_head']]
         if kind == 'GML':
             model.update(
-                type='lt_mm.TeacherEncoderDecoder', teacher=dict(config='a', checkpoint='b')
+                type='lt_mm.LongTailEncoderDecoder', teacher=dict(config='a', checkpoint='b')
             )
     settings = dict(
         default_scope='mmseg',

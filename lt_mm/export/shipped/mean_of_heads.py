@@ -9,7 +9,6 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 
-# An exported model brings this very file along, also where the package is installed.
 @MODELS.register_module(force=True)
 class MeanOfHeads(BaseModule):
     """A decode head that predicts the weighted mean of the logits of several.

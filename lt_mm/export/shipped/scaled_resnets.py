@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmpretrain.models.backbones import ResNet, ResNet_CIFAR, ResNetV1c, ResNetV1d, ResNeXt
+from mmpretrain.registry import MODELS
 from torch import nn
-
-from lt_mm.registry import MODELS
 
 
 class ScaledStagesMixin:
@@ -54,26 +53,26 @@ class ScaledStagesMixin:
         )
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ScaledResNet(ScaledStagesMixin, ResNet):
     """:class:`ScaledStagesMixin` over mmpretrain's ResNet."""
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ScaledResNetV1c(ScaledStagesMixin, ResNetV1c):
     """:class:`ScaledStagesMixin` over mmpretrain's ResNetV1c."""
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ScaledResNetV1d(ScaledStagesMixin, ResNetV1d):
     """:class:`ScaledStagesMixin` over mmpretrain's ResNetV1d."""
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ScaledResNeXt(ScaledStagesMixin, ResNeXt):
     """:class:`ScaledStagesMixin` over mmpretrain's ResNeXt."""
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ScaledResNetCIFAR(ScaledStagesMixin, ResNet_CIFAR):
     """:class:`ScaledStagesMixin` over mmpretrain's ResNet_CIFAR, of four stages."""

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
+from lt_mm.export.expert import export_expert
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from lt_mm.export.expert import export_expert
 from lt_mm.structures import ClassCounts
 
 CIFAR = dict(type='lt_mm.ResNetCifar6n2', depth=8, widths=(4, 6, 8))

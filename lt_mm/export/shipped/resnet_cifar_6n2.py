@@ -7,9 +7,8 @@ from mmcv.cnn import build_conv_layer, build_norm_layer, is_norm
 from mmengine.model import Sequential
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.models.backbones.resnet import BasicBlock
+from mmpretrain.registry import MODELS
 from torch import Tensor, nn
-
-from lt_mm.registry import MODELS
 
 NUM_STAGES = 3
 
@@ -20,12 +19,12 @@ class ZeroPaddingShortcut(nn.Module):
     Of an odd number of new channels the larger half comes last.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output, at least as many.
-        stride (int): Distance of the pixels kept, in both directions.
+        in_channels: channels of the input.
+        out_channels: channels of the output, at least as many.
+        stride: distance of the pixels kept, in both directions.
 
     Raises:
-        ValueError: If there are fewer channels to give than came in.
+        ValueError: if there are fewer channels to give than came in.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -43,15 +42,15 @@ class ZeroPaddingShortcut(nn.Module):
         """Subsample and pad.
 
         Args:
-            x (Tensor): Features (N, in_channels, H, W).
+            x: features (N, in_channels, H, W).
 
         Returns:
-            Tensor: (N, out_channels, ceil(H / stride), ceil(W / stride)).
+            (N, out_channels, ceil(H / stride), ceil(W / stride)).
         """
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.padding))
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class ResNetCifar6n2(BaseBackbone):
     """ResNet-20, 32, 44, 56 and 110 for images of 32 x 32 pixels.
 
@@ -66,27 +65,27 @@ class ResNetCifar6n2(BaseBackbone):
     Weights have the names they have there, but for the classifier.
 
     Args:
-        depth (int): Number of layers, 6n+2: 8, 14, 20, 26, 32 and so on.
-        in_channels (int): Channels of the image. Defaults to 3.
-        widths (Sequence[int]): Channels of the three stages; the stem has those of the first.
+        depth: number of layers, 6n+2: 8, 14, 20, 26, 32 and so on.
+        in_channels: channels of the image. Defaults to 3.
+        widths: channels of the three stages; the stem has those of the first.
             Defaults to (16, 32, 64).
-        shortcut (str): How a shortcut gets the shape of the stage it enters: 'A' takes every
+        shortcut: how a shortcut gets the shape of the stage it enters: 'A' takes every
             second pixel and pads the channels with zeros, 'B' is a 1x1 convolution and a norm.
             Defaults to 'A'.
-        out_indices (Sequence[int]): Stages to return, out of 0, 1 and 2. Defaults to (2,).
-        frozen_stages (int): -1 trains everything, 0 freezes the stem, k the stem and the first k
+        out_indices: stages to return, out of 0, 1 and 2. Defaults to (2,).
+        frozen_stages: -1 trains everything, 0 freezes the stem, k the stem and the first k
             stages: no gradients, norms in eval mode. Defaults to -1.
-        conv_cfg (dict, optional): Convolutions. Defaults to None, ``nn.Conv2d``.
-        norm_cfg (dict, optional): Norms. Defaults to None, ``dict(type='BN')``.
-        norm_eval (bool): Whether norms stay in eval mode in training, keeping their running
+        conv_cfg: convolutions. Defaults to None, ``nn.Conv2d``.
+        norm_cfg: norms. Defaults to None, ``dict(type='BN')``.
+        norm_eval: whether norms stay in eval mode in training, keeping their running
             statistics. Defaults to False.
-        with_cp (bool): Whether to recompute blocks in the backward pass to save memory. Defaults
+        with_cp: whether to recompute blocks in the backward pass to save memory. Defaults
             to False.
-        init_cfg (dict | list[dict], optional): Initialisation. Defaults to None, Kaiming normal
+        init_cfg: initialisation. Defaults to None, Kaiming normal
             over the fan in, norms 1.
 
     Raises:
-        ValueError: If the depth is not 6n+2, the widths are not three positive numbers (rising or
+        ValueError: if the depth is not 6n+2, the widths are not three positive numbers (rising or
             equal with option A), the shortcut is unknown, or a stage does not exist.
     """
 
@@ -152,10 +151,10 @@ class ResNetCifar6n2(BaseBackbone):
         """Compute the features of the stages asked for.
 
         Args:
-            x (Tensor): Images (N, in_channels, H, W).
+            x: images (N, in_channels, H, W).
 
         Returns:
-            tuple[Tensor]: For stage i of ``out_indices``, in the order of the stages, features of
+            For stage i of ``out_indices``, in the order of the stages, features of
             shape (N, widths[i], ceil(H / 2**i), ceil(W / 2**i)).
         """
         x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
@@ -170,10 +169,10 @@ class ResNetCifar6n2(BaseBackbone):
         """Switch between training and evaluation; what is frozen stays in evaluation.
 
         Args:
-            mode (bool): Whether to train. Defaults to True.
+            mode: whether to train. Defaults to True.
 
         Returns:
-            ResNetCifar6n2: This module.
+            This module.
         """
         super().train(mode)
         self._freeze()
