@@ -11,6 +11,7 @@ from mmpretrain.models.heads import (
     ClsHead,
     DeiTClsHead,
     EfficientFormerClsHead,
+    LeViTClsHead,
     LinearClsHead,
 )
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
@@ -48,7 +49,7 @@ class LongTailClsHead(LongTailOptions):
         loss: classification loss of mmpretrain's kind. Defaults to cross-entropy or, where
             ``alpha`` is given, to a ``LogitAdjustedLoss``.
         alpha: see :class:`~lt_mm.models.heads.longtail.LongTailOptions`.
-        distillation: see there; False is None.
+        distillation: see there; False is None. Not on a LeViTClsHead.
         kwargs: see there, and those of the base.
 
     Raises:
@@ -76,9 +77,13 @@ class LongTailClsHead(LongTailOptions):
                 "mmpretrain cannot train; give dict(type='lt_mm.KDLoss') to learn from a teacher, "
                 'or leave it out.'
             )
+        if distillation and issubclass(self.base_class, LeViTClsHead):
+            raise ValueError(
+                f'distillation of {type(self).__name__} cannot be set, because LeViTClsHead goes '
+                "by an attribute of that name; leave it out, or choose base='LinearClsHead'."
+            )
         if loss is None:
-            own = 0.0 if alpha is None else alpha
-            loss = dict(type='lt_mm.LogitAdjustedLoss', alpha=own)
+            loss = dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0 if alpha is None else None)
         # Configs of mmpretrain say False of a second classifier.
         distillation = None if distillation is False else distillation
         super().__init__(*args, loss=loss, alpha=alpha, distillation=distillation, **kwargs)

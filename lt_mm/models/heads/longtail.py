@@ -86,14 +86,20 @@ class LongTailOptions:
 
     def __new__(cls, *args: Any, base: str | type | None = None, **kwargs: Any) -> Any:
         """An instance of the subclass that this class and ``base`` make."""
-        return object.__new__(cls if issubclass(cls, nn.Module) else cls.on(base))
+        if not issubclass(cls, nn.Module):
+            return object.__new__(cls.on(base))
+        if base is not None:
+            raise TypeError(
+                f'base of {cls.__name__} is {base!r}, but this class has its base already; leave '
+                f'it out, or use lt_mm.{_options(cls).__name__}.'
+            )
+        return object.__new__(cls)
 
     def __reduce_ex__(self, protocol: int) -> Any:
         """A class that was made for a base cannot be found by its name, but made again."""
         if 'base_class' not in vars(type(self)):
             return super().__reduce_ex__(protocol)
-        options = next(c for c in type(self).__mro__ if not issubclass(c, nn.Module))
-        return _empty, (options, self.base_class), self.__getstate__()
+        return _empty, (_options(type(self)), self.base_class), self.__getstate__()
 
     def __getstate__(self) -> dict:
         """What is copied and pickled."""
@@ -155,15 +161,17 @@ class LongTailOptions:
         if isinstance(base, str):
             with cls.registry.switch_scope_and_registry(None) as current:
                 found = current.get(base) or cls.registry.get(base)
-        if not isinstance(found, type):
-            near = get_close_matches(str(base), cls.registry.module_dict, n=1)
-            hint = f'perhaps {near[0]!r}' if near else 'name a registered head, or give its class'
-            raise ValueError(f'base of {cls.__name__} is {base!r}, which is no known head; {hint}.')
-        if issubclass(found, LongTailOptions):
+        is_class = isinstance(found, type)
+        # Of presets, which are functions, the defaults are known.
+        if issubclass(found, LongTailOptions) if is_class else hasattr(found, 'defaults'):
             raise ValueError(
                 f'base of {cls.__name__} is {base!r}, which has these options already; name the '
                 'plain head.'
             )
+        if not is_class:
+            near = get_close_matches(str(base), cls.registry.module_dict, n=1)
+            hint = f'perhaps {near[0]!r}' if near else 'name a registered head, or give its class'
+            raise ValueError(f'base of {cls.__name__} is {base!r}, which is no known head; {hint}.')
         cls.check_base(found)
         return _combined(cls, found)
 
@@ -393,6 +401,11 @@ def _combined(options: type, base: type) -> type:
     name = f'LongTail{base.__name__}'
     attributes = dict(__doc__=base.__doc__, __module__=options.__module__, base_class=base)
     return type(name, (options, base), attributes)
+
+
+def _options(head: type) -> type:
+    """The class of options that a class of heads has."""
+    return next(one for one in head.__mro__ if not issubclass(one, nn.Module))
 
 
 def _empty(options: type, base: type) -> Any:

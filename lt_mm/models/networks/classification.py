@@ -223,4 +223,5 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
 
 
 def _distils(head: nn.Module) -> bool:
-    return getattr(head, 'distillation', None) is not None
+    # LeViTClsHead has a bool of that name.
+    return isinstance(getattr(head, 'distillation', None), nn.Module)
