@@ -156,15 +156,19 @@ class ClassGroups(ABC):
             (cls.by_lists, {'lists'}, set()),
             (cls.by_share, {'shares'}, {'names'}),
         )
-        if isinstance(value, Mapping):
-            for rule, own, more in rules:
-                if own & value.keys() and value.keys() <= own | more:
+        fault = None
+        for rule, own, more in rules:
+            given = value.keys() if isinstance(value, Mapping) else set()
+            if own & given and given <= own | more:
+                try:
                     return rule(**value)
+                except TypeError as error:  # A number for a list, or a word for a number.
+                    fault = error
         raise ValueError(
             f'groups are {value!r:.100}: give arguments of one rule, such as '
             "dict(many_above=100, few_below=20), dict(sizes=(20, 55, 75), by='index'), "
             'dict(lists=dict(head=[0, 1], tail=[2])) or dict(shares=(0.8, 0.16, 0.04))'
-        )
+        ) from fault
 
     def split(
         self,
