@@ -99,7 +99,7 @@ def environment(tmp_path):
 
 def install(python, *what, cwd):
     pip = (sys.executable, '-m', 'pip', '--python', python, '--disable-pip-version-check')
-    run(*pip, 'install', '-q', '--no-deps', *what, cwd=cwd)
+    run(*pip, 'install', '-q', '--no-deps', '--no-compile', *what, cwd=cwd)
 
 
 def train(python, package, folder):
