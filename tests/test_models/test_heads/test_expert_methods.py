@@ -13,7 +13,7 @@ from lt_mm.structures import ClassCounts
 COUNTS = [60, 25, 10, 4, 1]
 PRIOR = [count / 100 for count in COUNTS]
 REVERSED = PRIOR[::-1]
-HEAD = dict(type='lt_mm.MultiExpertClsHead', num_classes=5, in_channels=6)
+HEAD = dict(type='lt_mm.MultiExpertClsHead', num_classes=5, in_channels=6, experts=[dict()] * 3)
 ADJUSTED = dict(type='lt_mm.LogitAdjustedLoss')
 NCL = dict(
     HEAD,
@@ -23,10 +23,10 @@ NCL = dict(
 SADE = dict(
     HEAD,
     classifier='cosine',
-    loss=[
-        dict(ADJUSTED, alpha=0.0),
-        dict(ADJUSTED, alpha=1.0),
-        dict(ADJUSTED, alpha=1.0, backward=2.0),
+    experts=[
+        dict(loss=dict(ADJUSTED, alpha=0.0)),
+        dict(loss=dict(ADJUSTED, alpha=1.0)),
+        dict(loss=dict(ADJUSTED, alpha=1.0, backward=2.0)),
     ],
 )
 RIDE = dict(

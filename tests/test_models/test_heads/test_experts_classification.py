@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
@@ -11,12 +12,14 @@ from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
 from lt_mm.functional import mutual_divergence
+from lt_mm.models.heads import LongTailClsHead
 from lt_mm.structures import ClassCounts
 
 COUNTS = [70, 20, 10]
 LABELS = [0, 1, 2, 1]
-PLAIN = dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0)
-BALANCED = dict(type='lt_mm.LogitAdjustedLoss', alpha=1.0)
+ADJUSTED = dict(type='lt_mm.LogitAdjustedLoss')
+PLAIN = dict(ADJUSTED, alpha=0.0)
+BALANCED = dict(ADJUSTED, alpha=1.0)
 MUTUAL = dict(type='lt_mm.MutualLoss', temperature=2.0)
 
 
@@ -27,7 +30,8 @@ def scope():
 
 
 def build(counts=COUNTS, **changes):
-    cfg = {'type': 'lt_mm.MultiExpertClsHead', 'num_classes': 3, 'in_channels': 5} | changes
+    cfg = dict(type='lt_mm.MultiExpertClsHead', num_classes=3, in_channels=5, experts=[dict()] * 3)
+    cfg |= changes
     head = MODELS.build(copy.deepcopy(cfg))
     head.init_weights()
     for part in head.modules():
@@ -49,10 +53,8 @@ def by_hand(head, features):
 
 
 def test_every_expert_has_its_own_loss_and_prior():
-    head, features = (
-        build(loss=[PLAIN, BALANCED, PLAIN | dict(loss_weight=2)]),
-        torch.randn(4, 3, 5),
-    )
+    losses = PLAIN, BALANCED, PLAIN | dict(loss_weight=2)
+    head, features = build(experts=[dict(loss=loss) for loss in losses]), torch.randn(4, 3, 5)
     losses = head.loss((features,), samples_of())
     first, second, third = by_hand(head, features)
     target, prior = torch.tensor(LABELS), torch.tensor(COUNTS).div(100).log()
@@ -105,7 +107,7 @@ def test_an_interplay_of_factor_zero_leaves_losses_and_gradients_as_without():
 
 
 def test_one_expert_is_the_plain_head():
-    head = build(num_experts=1)
+    head = build(experts=[dict()])
     plain = MODELS.build(dict(type='LinearClsHead', num_classes=3, in_channels=5)).eval()
     head.experts[0].fc.load_state_dict(plain.fc.state_dict())
     features = torch.randn(4, 1, 5)
@@ -135,7 +137,7 @@ def test_predictions_are_of_the_mean_logits_or_of_weighted_ones():
 
 
 def test_scores_of_each_expert_on_request():
-    head, features = build(expert_predictions=True, num_experts=2).eval(), torch.randn(4, 2, 5)
+    head, features = build(expert_predictions=True, experts=[{}] * 2).eval(), torch.randn(4, 2, 5)
     for index, sample in enumerate(head.predict((features,))):
         own = torch.stack([logits[index].softmax(0) for logits in by_hand(head, features)])
         torch.testing.assert_close(sample.expert_scores, own)
@@ -154,7 +156,8 @@ def test_compensation_acts_on_every_expert_and_so_on_the_mean():
 
 
 def test_compensation_of_the_one_expert_that_needs_it():
-    head = build(num_experts=2, loss=[PLAIN, BALANCED], post_compensation=[dict(), None]).eval()
+    experts = [dict(post_compensation=dict()), dict(loss=BALANCED)]
+    head = build(experts=experts, loss=PLAIN).eval()
     features, prior = torch.randn(4, 2, 5), torch.tensor(COUNTS).div(100).log()
     first, second = by_hand(head, features)
     torch.testing.assert_close(head((features,)), (first - prior + second) / 2)
@@ -167,7 +170,7 @@ def test_classifiers_start_apart_and_as_those_of_a_single_head():
     assert not torch.equal(weights[0], weights[1])
     wide = build(init_cfg=dict(type='Normal', std=2.0, override=dict(name='fc')), in_channels=500)
     assert wide.experts[1].fc.weight.std().item() == pytest.approx(2, rel=0.1)
-    cosine = build(classifier='cosine', temperature=0.1)
+    cosine = build(classifier='cosine', classifier_temperature=0.1)
     features = torch.randn(4, 3, 5)
     expected = F.cosine_similarity(features[:, 1, None], cosine.experts[1].fc.weight[None], dim=2)
     torch.testing.assert_close(cosine.expert_logits((features,))[1], 10 * expected)
@@ -225,18 +228,122 @@ def test_the_expert_that_is_not_finite_is_named():
         head.loss((features,), samples_of())
 
 
+def test_experts_of_several_kinds_and_how_their_config_may_be_written():
+    experts = (
+        dict(classifier='cosine', classifier_temperature=0.5),
+        dict(type='lt_mm.CosineClsHead', loss=PLAIN),
+        dict(type=LongTailClsHead, base='StackedLinearClsHead', mid_channels=[4]),
+        ConfigDict(alignment=dict(type='lt_mm.LearnableWeightScaling')),
+    )
+    head, features = build(experts=experts), torch.randn(4, 4, 5)
+    assert [expert.classifier_path for expert in head.experts] == ['fc', 'fc', 'layers.1.fc', 'fc']
+    temperatures = [getattr(expert.fc, 'temperature', None) for expert in head.experts]
+    assert temperatures == [0.5, 1 / 30, None, None]
+    losses = head.loss((features,), samples_of())
+    sum(losses.values()).backward()
+    assert all(value.grad is not None for value in head.parameters())
+    scores = head.eval().predict((features,))[0].pred_score
+    torch.testing.assert_close(scores.sum(), torch.tensor(1.0))
+
+
+def test_an_expert_comes_before_what_all_have_in_common():
+    loss, other = (dict(ADJUSTED, loss_weight=weight) for weight in (2.0, 3.0))
+    common = dict(loss=loss, alpha=0.3)
+    experts = [dict(), dict(loss=other), dict(alpha=0.0)]
+    head = build(experts=experts, **common)
+    assert [expert.loss_module.loss_weight for expert in head.experts] == [2, 3, 2]
+    assert [expert.loss_module.alpha for expert in head.experts] == [0.3, 0.3, 0.0]
+    # What was given stays as it was, and nothing is shared.
+    assert common == dict(loss=dict(ADJUSTED, loss_weight=2.0), alpha=0.3)
+    assert experts == [dict(), dict(loss=other), dict(alpha=0.0)]
+    assert head.experts[0].loss_module is not head.experts[2].loss_module
+
+
+def test_the_mean_logits_are_distilled_once():
+    kd = dict(type='lt_mm.KDLoss', temperature=2.0, loss_weight=0.5)
+    head, features = build(distillation=kd), torch.randn(4, 3, 5)
+    head.expert_weights.copy_(torch.tensor([0.5, 0.2, 0.3]))
+    taught = torch.randn(4, 3)
+    losses = head.loss((features,), samples_of(), teacher_logits=taught)
+    assert list(losses) == [*(f'expert{index}.loss_cls' for index in range(3)), 'loss_kd']
+    mean = sum(w * own for w, own in zip((0.5, 0.2, 0.3), by_hand(head, features), strict=True))
+    p, q = (taught / 2).softmax(1), (mean / 2).softmax(1)
+    expected = 0.5 * 4 * (p * (p / q).log()).sum() / 4
+    torch.testing.assert_close(losses['loss_kd'], expected)
+    plain = build()
+    plain.load_state_dict(head.state_dict())
+    for name, value in plain.loss((features,), samples_of()).items():
+        assert torch.equal(losses[name], value)
+    with pytest.raises(ValueError, match='the distillation of MultiExpertClsHead has no teacher'):
+        head.loss((features,), samples_of())
+    with pytest.raises(ValueError, match=r'\(4, 2\), but those of MultiExpertClsHead have \(4'):
+        head.loss((features,), samples_of(), teacher_logits=taught[:, :2])
+
+
+LIST = 'but it must be a list with a config for each expert, such as'
+
+
 @pytest.mark.parametrize(
     'changes, words',
     [
-        (dict(num_experts=0), 'num_experts of MultiExpertClsHead is 0'),
-        (dict(num_experts=1, interplay=MUTUAL), 'one expert and the interplay lt_mm.MutualLoss'),
-        (dict(loss=[PLAIN, BALANCED]), 'loss of MultiExpertClsHead has 2 entries for 3 experts'),
-        (dict(post_compensation=[None]), 'post_compensation of .* has 1 entries for 3'),
+        (
+            dict(experts=[]),
+            'MultiExpertClsHead has no experts; give a list with the configs',
+        ),
+        (dict(experts=3), f'experts of MultiExpertClsHead is 3, {LIST}'),
+        (dict(experts=dict(type='LinearClsHead')), LIST),
+        (dict(experts='LinearClsHead'), LIST),
+        (dict(experts=None), LIST),
+        (dict(experts=[dict(), 2]), LIST),
+        (dict(experts=['LinearClsHead'] * 2), LIST),
+        (
+            dict(experts=[dict()], interplay=MUTUAL),
+            "is 'lt_mm.MutualLoss', but there is one exp",
+        ),
+        (
+            dict(experts=[dict(), dict(type='LinearClsHead')]),
+            'expert1 of MultiExpertClsHead is a LinearClsHead, but experts are lt_mm.LongTail',
+        ),
+        (dict(experts=[dict(type='lt_mm.ResLTClsHead', num_classes=6)]), 'is a ResLTClsHead, but'),
+        (
+            dict(experts=[dict(), dict(type='lt_mm.GMLClsHead')]),
+            'with a contrast or a distillation.*leave contrast out, and give the distillation',
+        ),
+        (dict(contrast=dict(type='lt_mm.GMLLoss', size=9, min_size=1)), 'with a contrast'),
+        (dict(experts=[dict(distillation=dict(type='lt_mm.KDLoss'))]), 'distillation beside exper'),
+        (
+            dict(experts=[dict(), dict(num_classes=4)]),
+            'expert1 of .* num_classes=4, but all need',
+        ),
+        (
+            dict(experts=[dict(), dict(post_compensation=dict())], post_compensation=dict()),
+            'expert1 and MultiExpertClsHead both have a post_compensation, which would correct twi',
+        ),
         (dict(classifier='square'), "classifier of .* 'square'"),
     ],
 )
 def test_bad_arguments_are_named(changes, words):
     with pytest.raises(ValueError, match=words):
+        build(**changes)
+
+
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        (dict(num_experts=4), r'num_experts any more: give experts=\[dict\(\)\] \* 4'),
+        (
+            dict(loss=[PLAIN, BALANCED]),
+            r'loss of .* is a list; .* experts=\[dict\(loss=...\), ',
+        ),
+        (
+            dict(post_compensation=[None, dict()]),
+            'post_compensation of .* is a list; give each ',
+        ),
+        (dict(temperature=0.1), 'temperature of .* has another name now; use classifier_temperatu'),
+    ],
+)
+def test_arguments_of_earlier_versions_name_their_successors(changes, words):
+    with pytest.raises(TypeError, match=words):
         build(**changes)
 
 

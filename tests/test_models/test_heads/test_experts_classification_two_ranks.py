@@ -14,7 +14,7 @@ LABELS = [([1, 3, 0], [2]), ([5, 5], [1, 1, 4]), ([2, 0], [])]
 SIZES = dict(num_classes=6, in_channels=4)
 CASES = {
     'reslt': (dict(type='lt_mm.ResLTClsHead', branch='linear', beta=0.6, **SIZES), (4,)),
-    'routed': (dict(type='lt_mm.RoutedClsHead', pos_weight=5.0, **SIZES), (3, 4)),
+    'routed': (dict(type='lt_mm.RoutedClsHead', pos_weight=5.0, experts=[{}] * 3, **SIZES), (3, 4)),
 }
 
 

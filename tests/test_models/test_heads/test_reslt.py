@@ -130,6 +130,31 @@ def test_predictions_and_half_precision():
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
 
 
+def test_the_sum_is_compensated_in_a_test():
+    head, feats = make(post_compensation=dict()), (torch.randn(3, 4).double(),)
+    for part in head.modules():
+        if hasattr(part, 'set_class_counts'):
+            part.set_class_counts(ClassCounts(COUNTS))
+    plain = head.expert_logits(feats).sum(0)
+    torch.testing.assert_close(head(feats), plain)
+    plain = head.eval().expert_logits(feats).sum(0)
+    torch.testing.assert_close(head(feats), plain - ClassCounts(COUNTS).log_prior())
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        dict(alignment=dict(type='lt_mm.DisAlign')),
+        dict(contrast=dict(type='lt_mm.SupConLoss')),
+        dict(distillation=dict(type='lt_mm.KDLoss')),
+    ],
+)
+def test_options_that_would_be_passed_by(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f'{name} of ResLTClsHead would not be used, since each i'):
+        make(**option)
+
+
 def test_bad_input():
     feats = (torch.randn(2, 4).double(),)
     with pytest.raises(RuntimeError, match='ResLTClsHead needs class counts.*ClassCountsHook'):
@@ -149,7 +174,10 @@ def test_bad_input():
         (dict(groups=dict(sizes=(3, 3, 0))), 'none of the 0 classes in the tail group'),
         (dict(groups=dict(sizes=(3, 2, 2))), 'sum to 6'),
         (dict(groups=dict(lists=dict(a=[0], b=[1], c=[2]))), 'that hold all of the 6 classes'),
-        (dict(groups=dict(shares=(0.5, 0.5), names=('a', 'b'))), 'give three, for head, body, tail'),
+        (
+            dict(groups=dict(shares=(0.5, 0.5), names=('a', 'b'))),
+            'give three, for head, body, ',
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             make(**changes)

@@ -15,7 +15,7 @@ def make(**changes):
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     cfg = dict(type='lt_mm.RoutedClsHead', num_classes=4, in_channels=6, routers=dict(top_k=2))
-    head = MODELS.build({**cfg, **changes}).double()
+    head = MODELS.build({**cfg, 'experts': [dict()] * 3, **changes}).double()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter)
     return head
@@ -113,7 +113,8 @@ def test_weights_of_the_experts_count_for_those_asked():
 
 
 def test_weights_of_the_first_stage_fit():
-    settings = dict(num_classes=4, in_channels=6, interplay=dict(type='lt_mm.DiversityLoss'))
+    settings = dict(num_classes=4, in_channels=6, experts=[dict()] * 3)
+    settings['interplay'] = dict(type='lt_mm.DiversityLoss')
     init_default_scope('mmpretrain')
     first = MODELS.build(dict(type='lt_mm.MultiExpertClsHead', **settings))
     missing, unexpected = make(**settings).load_state_dict(first.state_dict(), strict=False)
@@ -132,11 +133,15 @@ def test_half_precision():
 @pytest.mark.parametrize(
     'changes,message',
     [
-        (dict(num_experts=1), 'num_experts of RoutedClsHead is 1'),
+        (dict(experts=[dict()]), 'number of experts of RoutedClsHead is 1'),
         (dict(routers=dict(top_k=5)), 'top_k of RoutedClsHead is 5'),
         (dict(pos_weight=0), 'pos_weight of RoutedClsHead is 0'),
         (dict(threshold=1), 'threshold of RoutedClsHead is 1'),
         (dict(expert_predictions=True), 'expert_predictions of RoutedClsHead is True'),
+        (
+            dict(distillation=dict(type='lt_mm.KDLoss')),
+            'distillation of RoutedClsHead is KDLoss',
+        ),
     ],
 )
 def test_bad_arguments(changes, message):
