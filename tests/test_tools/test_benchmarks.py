@@ -58,7 +58,7 @@ def test_step_benchmark_measures_each_config_with_full_queues(monkeypatch, tmp_p
     assert all(row['seconds'] > 0 for row in rows) and '100 %' in capsys.readouterr().out
     step = module.Step(DEMO[1], dict(device='cpu', amp=False, crop=64, batch=2, cfg_options={}))
     assert step() > 0
-    queue = step.model.decode_head.gml.queue
+    queue = step.model.decode_head.contrast.queue
     assert torch.equal(queue.filled, queue.lengths)
 
 

@@ -40,11 +40,12 @@ def test_gml_trains_and_evaluates(name, variant, tmp_path, run_tool, tools, opti
     csv = tmp_path / 'per_class.csv'
     run_tool(
         'train.py', tools.parent / f'configs/digit_scenes/{name}.py', *variant,
-        '--work-dir', tmp_path / 'run', '--cfg-options', *options, *extra, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
+        '--work-dir', tmp_path / 'run', '--cfg-options', *options, *extra,
+        f'val_evaluator.output_csv={csv}', cwd=tmp_path,
     )  # fmt: skip
     state = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict']
-    assert state['decode_head.gml.queue.filled'].sum() > 0
-    assert state['decode_head.gml.class_counts.counts'].sum() > 0
+    assert state['decode_head.contrast.queue.filled'].sum() > 0
+    assert state['decode_head.contrast.class_counts.counts'].sum() > 0
     assert not any('teacher' in name for name in state)
     assert len(csv.read_text().splitlines()) == 13
 
@@ -53,8 +54,9 @@ def test_gml_trains_and_evaluates(name, variant, tmp_path, run_tool, tools, opti
 def test_experts_train_and_evaluate(name, tmp_path, run_tool, tools, options):
     csv = tmp_path / 'per_class.csv'
     run_tool(
-        'train.py', tools.parent / f'configs/digit_scenes/{name}.py', '--work-dir', tmp_path / 'run',
-        '--cfg-options', *options, f'val_evaluator.output_csv={csv}', cwd=tmp_path,
+        'train.py', tools.parent / f'configs/digit_scenes/{name}.py',
+        '--work-dir', tmp_path / 'run', '--cfg-options', *options,
+        f'val_evaluator.output_csv={csv}', cwd=tmp_path,
     )  # fmt: skip
     state = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict']
     assert state['decode_head.expert_weights'].unique().numel() == 1

@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from lt_mm.benchmark.measurement import describe_environment, in_fresh_process, peak_memory
 from lt_mm.benchmark.model_costs import config_costs
+from lt_mm.models.counts import set_class_counts
 from lt_mm.models.layers import ClassQueue
 from lt_mm.structures import ClassCounts
 
@@ -119,8 +120,9 @@ class Step:
         cfg = _config(config, settings)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         cfg.model.pretrained = None
-        if 'teacher' in cfg.model:
-            cfg.model.teacher.checkpoint = _random_teacher(cfg.model.teacher.config)
+        if cfg.model.get('teacher') is not None:
+            config = cfg.model.teacher.get('config') or cfg.earlier_stages.teacher.config
+            cfg.model.teacher = dict(config=config, checkpoint=_random_teacher(config))
         # No size to pad to, so that any crop will do.
         cfg.model.data_preprocessor.update(size=None, size_divisor=32)
         self.device = torch.device(settings['device'])
@@ -163,10 +165,7 @@ def _random_teacher(config: str) -> str:
 
 def _fill(model: nn.Module, num_classes: int) -> None:
     """Long-tailed counts for whoever takes them, and queues that hold as much as they can."""
-    counts = ClassCounts([10**6 // (i + 1) for i in range(num_classes)])
-    for module in model.modules():
-        if hasattr(module, 'set_class_counts'):
-            module.set_class_counts(counts)
+    set_class_counts(model, ClassCounts([10**6 // (i + 1) for i in range(num_classes)]))
     for queue in (module for module in model.modules() if isinstance(module, ClassQueue)):
         labels = torch.repeat_interleave(torch.arange(num_classes), queue.lengths.cpu())
         features = torch.rand(len(labels), queue.features.shape[1])
