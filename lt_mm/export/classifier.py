@@ -17,10 +17,10 @@ from lt_mm.export.plain_model import (
     below,
     is_a,
     kind_of,
-    names_lt_mm,
     plain_head,
     plain_model,
     plain_name,
+    refuse_plain,
     trained,
 )
 from lt_mm.export.shipped import normalized_cls_head  # noqa: F401
@@ -55,7 +55,7 @@ def plain_classifier(
             f'the model is a {model.get("type")} without decode_head and head; give the config of '
             'a segmentor of mmsegmentation, or of a classifier of mmpretrain.'
         )
-    of_lt_mm = names_lt_mm(model)
+    refuse_plain(CLASSIFICATION, model)
     kept = {name: value for name, value in weights.items() if not TRAINING_ONLY.match(name)}
     if is_a(MODELS, head, MultiExpertClsHead):
         model, kept = _one_expert(model, kept, expert)
@@ -70,11 +70,6 @@ def plain_classifier(
             model = {**model, 'neck': dict(type='GlobalAveragePooling')}
     else:
         found = plain_head(CLASSIFICATION, head, own)
-    if not of_lt_mm and found.config['type'] == head['type']:
-        raise ValueError(
-            f'the model has nothing of lt_mm (head: {head["type"]}); mmpretrain loads its config '
-            'and checkpoint as they are.'
-        )
     others = {name: value for name, value in kept.items() if not name.startswith('head.')}
     return plain_model(
         CLASSIFICATION,

@@ -94,6 +94,24 @@ def is_a(registry: Registry, config: object, kind: type) -> bool:
     return isinstance(found, type) and issubclass(found, kind)
 
 
+def refuse_plain(task: Task, model: Mapping) -> None:
+    """Refuse a model that needs no export.
+
+    Raises:
+        ValueError: if nothing in it is of lt_mm.
+    """
+    heads = model[task.head]
+    heads = [heads] if isinstance(heads, Mapping) else heads
+    kinds = [kind_of(task.registry, head) for head in heads]
+    # What a user derived from lt_mm, or a preset, need not have its name.
+    plain = all(isinstance(kind, type) and not issubclass(kind, LongTailOptions) for kind in kinds)
+    if plain and not names_lt_mm(model):
+        raise ValueError(
+            f'the model has nothing of lt_mm ({task.head}: {heads[-1]["type"]}); the package of '
+            'the model loads its config and checkpoint as they are.'
+        )
+
+
 def plain_name(kind: type) -> str:
     """How a config of an mm package names a class; those of other packages have their module."""
     of_package = kind.__module__.startswith(('mmseg.', 'mmpretrain.', 'lt_mm.export.shipped.'))

@@ -14,9 +14,9 @@ from lt_mm.export.plain_model import (
     above,
     below,
     is_a,
-    names_lt_mm,
     plain_head,
     plain_model,
+    refuse_plain,
 )
 from lt_mm.export.shipped import mean_of_heads, normalized_decode_head  # noqa: F401
 from lt_mm.models.heads import MultiExpertDecodeHead
@@ -50,6 +50,7 @@ def plain_segmentor(
             f'the model is a {model.get("type")} without decode_head; give the config of a '
             'segmentor of mmsegmentation.'
         )
+    refuse_plain(SEGMENTATION, model)
     kept = {name: value for name, value in weights.items() if not TRAINING_ONLY.match(name)}
     if is_a(MODELS, head, MultiExpertDecodeHead):
         found = plain_experts(SEGMENTATION, head, below(kept, 'decode_head.'), expert)
@@ -62,12 +63,6 @@ def plain_segmentor(
         found = plain_head(SEGMENTATION, head, below(kept, 'decode_head.'))
     else:
         found = _cascade(head, kept)
-    types = [one['type'] for one in _listed(found.config)]
-    if not names_lt_mm(model) and types == [one['type'] for one in _listed(head)]:
-        raise ValueError(
-            f'the model has nothing of lt_mm (decode_head: {types[-1]}); mmsegmentation loads its '
-            'config and checkpoint as they are.'
-        )
     others = {name: value for name, value in kept.items() if not name.startswith('decode_head.')}
     return plain_model(
         SEGMENTATION,
@@ -85,7 +80,3 @@ def _cascade(heads: list[Mapping], weights: Mapping[str, Tensor]) -> PlainHead:
     for stage, head in enumerate(found):
         merged |= above(head.weights, f'{stage}.')
     return PlainHead([head.config for head in found], merged)
-
-
-def _listed(heads: Mapping | list[Mapping]) -> list[Mapping]:
-    return [heads] if isinstance(heads, Mapping) else list(heads)
