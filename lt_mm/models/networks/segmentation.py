@@ -50,14 +50,7 @@ class _LongTailSegmentor(FrozenParts, Taught):
             for head in self._heads():
                 for parameter in head.parameters(recurse=False):
                     parameter.requires_grad_(False)
-        if self.has_teacher and not any(map(_learns, self._heads())):
-            heads = ' and '.join(type(head).__name__ for head in self._heads())
-            raise ValueError(
-                f'{name} has a teacher, but its decode_head, {heads}, takes neither its features '
-                'as keys nor its logits; use lt_mm.LongTailHead with a contrast loss that takes '
-                "keys, such as contrast=dict(type='lt_mm.GMLLoss'), or with a distillation, or "
-                'leave the teacher out.'
-            )
+        self._check_what_learns()
 
     def frozen_parts(self) -> Iterator[nn.Module]:
         """Backbone and neck and, where asked for, what precedes the classifier in the heads."""
@@ -80,9 +73,11 @@ class _LongTailSegmentor(FrozenParts, Taught):
         Raises:
             ValueError: if its features or its images are others than the student's.
         """
-        for head in self._heads():
+        heads = self._heads()
+        for index, head in enumerate(heads):
+            name = 'decode_head' if len(heads) == 1 else f'decode_head[{index}]'
             for argument, width in getattr(head, 'key_channels', {}).items():
-                check_feature_width(teacher.feature_channels, width, f'decode_head.{argument}')
+                check_feature_width(teacher.feature_channels, width, f'{name}.{argument}')
         super().check_teacher(teacher)
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:
@@ -103,14 +98,51 @@ class _LongTailSegmentor(FrozenParts, Taught):
             return super().loss(inputs, data_samples)
 
     def _heads(self) -> list[nn.Module]:
-        head = self.decode_head
-        return list(head) if isinstance(head, nn.ModuleList) else [head]
+        return _listed(self.decode_head)
+
+    def _check_what_learns(self) -> None:
+        """Refuse a teacher that nobody learns from, and distillations that nobody teaches.
+
+        Raises:
+            ValueError: naming the head.
+        """
+        name, heads = type(self).__name__, self._heads()
+        if self.has_teacher and not any(map(_learns, heads)):
+            names = ' and '.join(type(head).__name__ for head in heads)
+            raise ValueError(
+                f'{name} has a teacher, but its decode_head, {names}, takes neither its features '
+                'as keys nor its logits; use lt_mm.LongTailHead with a contrast loss that takes '
+                "keys, such as contrast=dict(type='lt_mm.GMLLoss'), or with a distillation, or "
+                'leave the teacher out.'
+            )
+        distils = next(filter(_distils, heads), None)
+        if distils is not None and not self.has_teacher:
+            raise ValueError(
+                f'the decode_head {type(distils).__name__} has a distillation, but {name} has no '
+                'teacher; set teacher=dict(config=..., checkpoint=...), or leave distillation out.'
+            )
+        auxiliary = next(filter(_distils, _listed(getattr(self, 'auxiliary_head', None))), None)
+        if auxiliary is not None:
+            raise ValueError(
+                f'the auxiliary head {type(auxiliary).__name__} has a distillation, but the '
+                f'teacher of {name} teaches its decode_head alone; leave distillation out there.'
+            )
+
+
+def _listed(heads: nn.Module | None) -> list[nn.Module]:
+    if heads is None:
+        return []
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
+def _distils(head: nn.Module) -> bool:
+    """Whether a head, or one of several experts, compares its logits with a teacher's."""
+    return any(getattr(part, 'distillation', None) is not None for part in head.modules())
 
 
 def _learns(head: nn.Module) -> bool:
     """Whether a head has a use for a teacher."""
-    distils = getattr(head, 'distillation', None) is not None
-    return distils or bool(getattr(head, 'takes_keys', False))
+    return _distils(head) or bool(getattr(head, 'takes_keys', False))
 
 
 @MODELS.register_module()
@@ -134,7 +166,8 @@ class LongTailEncoderDecoder(_LongTailSegmentor, EncoderDecoder):
         kwargs: further ones of EncoderDecoder.
 
     Raises:
-        ValueError: if the head learns nothing from a teacher; if the decode head is to be frozen
+        ValueError: if the head learns nothing from a teacher, or has a distillation without one;
+            if an auxiliary head has a distillation; if the decode head is to be frozen
             without the encoder, or has no ``conv_seg``; if there is an auxiliary head, which a
             frozen encoder cannot learn from; for another policy, or one that nothing frozen could
             follow. In training, if the teacher gives features of another width than the head's
