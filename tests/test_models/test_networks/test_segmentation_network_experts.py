@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from lt_mm.models.counts import set_class_counts
 from lt_mm.structures import ClassCounts
 
 COMMON = dict(
@@ -24,7 +25,7 @@ TEACHER = dict(
     ),
     decode_head=dict(COMMON, type='FCNHead'),
 )  # fmt: skip
-GML = dict(type='lt_mm.GMLFCNHead', gml=dict(size=90, min_size=8, widths=(5,)))
+GML = dict(type='lt_mm.GMLFCNHead', contrast=dict(size=90, min_size=8, widths=(5,)))
 PLAIN = dict(type='FCNHead')
 
 
@@ -42,16 +43,14 @@ def student(tmp_path):
         model = MODELS.build(
             dict(
                 copy.deepcopy(TEACHER),
-                type='lt_mm.TeacherEncoderDecoder',
+                type='lt_mm.LongTailEncoderDecoder',
                 teacher=dict(config=TEACHER, checkpoint=str(tmp_path / 'teacher.pth')),
                 decode_head=dict(
                     COMMON, type='lt_mm.MultiExpertDecodeHead', experts=experts, **changes
                 ),
             )
         )
-        for module in model.modules():
-            if hasattr(module, 'set_class_counts'):
-                module.set_class_counts(ClassCounts([70, 20, 10]))
+        set_class_counts(model, ClassCounts([70, 20, 10]))
         return model.train()
 
     return build
@@ -66,11 +65,11 @@ def test_keys_of_all_experts_are_the_teachers(student, share):
         SegDataSample(gt_sem_seg=PixelData(data=torch.randint(3, (1, 32, 32)))) for _ in range(2)
     ]
     losses = model.loss(inputs, samples)
-    rows = model.teacher(inputs).permute(0, 2, 3, 1).reshape(-1, 6).half()
+    rows = model.teacher(inputs).features.permute(0, 2, 3, 1).reshape(-1, 6).half()
     experts = model.decode_head.experts
-    assert (experts[0].gml.queue is experts[2].gml.queue) == share
+    assert (experts[0].contrast.queue is experts[2].contrast.queue) == share
     for index in (0, 2):
-        keys = experts[index].gml.queue.keys().features
+        keys = experts[index].contrast.queue.keys().features
         assert 0 < len(keys) <= 90
         assert all((key == rows).all(dim=1).any() for key in keys)
         assert losses[f'decode.expert{index}.loss_gml'] > 0
@@ -80,12 +79,25 @@ def test_keys_of_all_experts_are_the_teachers(student, share):
 
 
 def test_an_expert_of_other_keys_is_named(student):
-    model = student([PLAIN, GML, dict(GML, gml=dict(GML['gml'], key_channels=9))])
-    message = r'features of 6 channels.*have 9.*decode_head.experts\[2\].gml.key_channels=6'
+    model = student([PLAIN, GML, dict(GML, contrast=dict(GML['contrast'], key_channels=9))])
+    message = r'features of 6 channels.*have 9.*decode_head.experts\[2\].contrast.key_channels=6'
     with pytest.raises(ValueError, match=message):
         model.init_weights()
 
 
-def test_experts_that_take_no_keys_are_refused(student):
-    with pytest.raises(ValueError, match='is a MultiExpertDecodeHead, which takes no keys'):
+def test_experts_that_learn_nothing_of_it_are_refused(student):
+    with pytest.raises(ValueError, match='its decode_head, MultiExpertDecodeHead, takes neither'):
         student([PLAIN, PLAIN])
+
+
+@pytest.mark.parametrize('of_one', [False, True], ids=['the mean', 'one expert'])
+def test_logits_alone(student, of_one):
+    kd = dict(type='lt_mm.KDLoss')
+    if of_one:
+        model = student([PLAIN, dict(type='lt_mm.LongTailHead', base='FCNHead', distillation=kd)])
+    else:
+        model = student([PLAIN, PLAIN], distillation=kd)
+    labels = torch.randint(3, (2, 1, 32, 32))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=one)) for one in labels]
+    losses = model.loss(torch.randn(2, 3, 32, 32), samples)
+    assert losses['decode.expert1.loss_kd' if of_one else 'decode.loss_kd'] > 0

@@ -1,4 +1,4 @@
-"""DecoupledEncoderDecoder: which parts of a segmentor stay, and which statistics of them move."""
+"""LongTailEncoderDecoder in a second stage: which parts stay, and which statistics move."""
 
 import copy
 
@@ -10,20 +10,25 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from lt_mm.models.counts import set_class_counts
+from lt_mm.structures import ClassCounts
+
 NORM = dict(type='BN')
+HEAD = dict(
+    type='FCNHead', in_channels=8, in_index=0, channels=8, num_classes=4, num_convs=1,
+    concat_input=False, norm_cfg=NORM, align_corners=False,
+    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+)  # fmt: skip
 MODEL = dict(
-    type='lt_mm.DecoupledEncoderDecoder',
+    type='lt_mm.LongTailEncoderDecoder',
+    freeze_encoder=True,
     backbone=dict(
         type='ResNetV1c', depth=18, base_channels=4, stem_channels=4, norm_cfg=NORM, init_cfg=None
     ),
     neck=dict(
         type='FPN', in_channels=[4, 8, 16, 32], out_channels=8, num_outs=4, norm_cfg=NORM
     ),
-    decode_head=dict(
-        type='lt_mm.DecoupledFCNHead', in_channels=8, in_index=0, channels=8, num_classes=4,
-        num_convs=1, concat_input=False, norm_cfg=NORM, align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
-    ),
+    decode_head=dict(HEAD, type='lt_mm.LongTailHead', base='FCNHead'),
 )  # fmt: skip
 DISALIGN = dict(alignment=dict(type='lt_mm.DisAlign'), freeze_classifier=True)
 
@@ -34,10 +39,15 @@ def scope():
     torch.manual_seed(0)
 
 
-def build(head=(), **changes):
+def build(head=(), counts=None, **changes):
     cfg = copy.deepcopy({**MODEL, **changes})
-    cfg['decode_head'].update(head)
-    return MODELS.build(cfg).train()
+    cfg['decode_head'] = cfg['decode_head'] | dict(head)
+    if cfg['decode_head']['type'] != 'lt_mm.LongTailHead':
+        del cfg['decode_head']['base']
+    model = MODELS.build(cfg)
+    if counts is not None:
+        set_class_counts(model, ClassCounts(counts))
+    return model.train()
 
 
 def train(model):
@@ -76,6 +86,13 @@ def test_what_moves(policy, freeze_decode_head, head):
     assert train(model) == expected
 
 
+def test_a_contrast_moves_its_embeddings_and_a_classifier_that_it_compares_with():
+    contrast = dict(type='lt_mm.BCLLoss', widths=(5,))
+    model = build(dict(contrast=contrast), freeze_decode_head=True)
+    parts = ('decode_head.conv_seg', 'decode_head.contrast')
+    assert train(model) == {name for name, _ in model.named_parameters() if name.startswith(parts)}
+
+
 def test_a_frozen_head_keeps_the_dropout_of_its_classifier():
     model = build(freeze_decode_head=True)
     assert model.decode_head.dropout.training and not model.decode_head.convs.training
@@ -95,13 +112,7 @@ def test_parameters_that_are_the_head_s_own_are_frozen_too():
 
 
 def test_predictions_are_those_of_the_plain_segmentor():
-    plain = MODELS.build(
-        {
-            **copy.deepcopy(MODEL),
-            'type': 'EncoderDecoder',
-            'decode_head': {**MODEL['decode_head'], 'type': 'FCNHead'},
-        }
-    ).eval()
+    plain = build(dict(type='FCNHead'), freeze_encoder=False).eval()
     model = build(DISALIGN, freeze_decode_head=True).eval()
     loaded = model.load_state_dict(plain.state_dict(), strict=False)
     assert all('.alignment.' in name for name in loaded.missing_keys)
@@ -110,13 +121,13 @@ def test_predictions_are_those_of_the_plain_segmentor():
 
 
 def test_bad_input():
-    auxiliary = dict(MODEL['decode_head'], type='FCNHead')
+    auxiliary = HEAD
     with pytest.raises(ValueError, match='nothing to teach.*set model.auxiliary_head=None'):
         build(auxiliary_head=auxiliary)
     assert build(auxiliary_head=auxiliary, freeze_encoder=False).with_auxiliary_head
-    with pytest.raises(ValueError, match='freeze_decode_head of DecoupledEncoderDecoder needs'):
+    with pytest.raises(ValueError, match='freeze_decode_head of LongTailEncoderDecoder needs'):
         build(freeze_decode_head=True, freeze_encoder=False)
-    with pytest.raises(ValueError, match="frozen_batch_norm of DecoupledEncoderDecoder is 'x'"):
+    with pytest.raises(ValueError, match="frozen_batch_norm of LongTailEncoderDecoder is 'x'"):
         build(frozen_batch_norm='x')
 
     class WithoutClassifier(MODELS.get('FCNHead')):
