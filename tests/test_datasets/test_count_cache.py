@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 
 from lt_mm.datasets import class_counting
 from lt_mm.datasets.class_counting import count_samples
+from lt_mm.datasets.count_cache import FileState
 
 ROWS = [[[0, 0, 1]], [[1, 1, 1]], [[255, 255, 255]], [[2, 0, 255]]]
 EXPECTED = [[2, 1, 0], [0, 3, 0], [0, 0, 0], [1, 0, 1]]
@@ -148,6 +151,56 @@ def test_a_map_made_anew_is_counted_anew(folder, tmp_path, log, same):
     assert len(list((tmp_path / 'cache').iterdir())) == 1
 
 
+@pytest.mark.parametrize('times', ['kept by utime', 'of one tick of the clock'])
+def test_labels_written_in_place_with_size_and_time_kept(
+    folder, tmp_path, log, read, times, monkeypatch
+):
+    """As by ``cp --preserve``, or on a file system whose clock stands still for two seconds."""
+    path = folder / 'ann' / '1.png'
+    before = path.stat()
+    if times == 'of one tick of the clock':
+
+        def still(name):
+            state = os.stat(name)
+            tick = {f'st_{which}_ns': before.st_mtime_ns for which in ('mtime', 'ctime')}
+            return SimpleNamespace(st_mode=state.st_mode, st_size=state.st_size, **tick)
+
+        clock = SimpleNamespace(path=os.path, stat=still)
+        monkeypatch.setattr('lt_mm.datasets.count_cache.os', clock)
+    assert counted(make(folder), tmp_path / 'cache') == EXPECTED
+    read.clear()
+    assert counted(make(folder), tmp_path / 'cache') == EXPECTED
+    assert read == []
+    paint(folder, 1, [[0, 0, 0]])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert counted(make(folder), tmp_path / 'cache')[1] == [3, 0, 0]
+    assert 'maps have changed since' in log[-2]
+
+
+def test_the_content_of_settled_maps_is_not_read(folder, tmp_path, read, monkeypatch):
+    now = time.time_ns() + 10 * 10**9
+    later = SimpleNamespace(time_ns=lambda: now)
+    monkeypatch.setattr('lt_mm.datasets.count_cache.time', later)
+    monkeypatch.setattr(FileState, 'content', lambda state: pytest.fail('was read'))
+    assert counted(make(folder), tmp_path / 'cache') == EXPECTED
+    read.clear()
+    assert counted(make(folder), tmp_path / 'cache') == EXPECTED
+    assert read == []
+
+
+@pytest.mark.parametrize('kind', ['folder', 'pipe'])
+def test_a_map_that_is_no_file_is_named(folder, tmp_path, kind):
+    dataset = make(folder)
+    len(dataset)
+    path = folder / 'ann' / '2.png'
+    path.unlink()
+    path.mkdir() if kind == 'folder' else os.mkfifo(path)
+    for cache_dir in (None, tmp_path / 'cache'):
+        with pytest.raises(ValueError, match=rf"2\.png' is no file but a {kind}"):
+            counted(dataset, cache_dir)
+
+
 @pytest.mark.parametrize(
     'change', [dict(reduce_zero_label=True), dict(ignore_index=1), dict(indices=2)]
 )
@@ -194,6 +247,8 @@ def spoil(path, how):
             arrays['indptr'] = arrays['indptr'][:-1]
         elif how == 'no such class':
             arrays['indices'] = arrays['indices'] + 1
+        elif how == 'foreign map':
+            arrays['recent'] = np.array([99])
         elif how == 'negative':
             arrays['data'] = -arrays['data']
         else:
@@ -203,7 +258,7 @@ def spoil(path, how):
 
 SPOILT = (
     'cut', 'bits', 'text', 'empty', 'other arrays', 'pickle', 'fewer maps', 'no such class',
-    'negative', 'fractions',
+    'negative', 'fractions', 'foreign map',
 )  # fmt: skip
 
 
