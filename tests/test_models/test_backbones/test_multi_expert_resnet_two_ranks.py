@@ -43,7 +43,7 @@ def build(shared_stages, width_factor=1.0, **of_network):
                 type='lt_mm.MultiExpertClsHead',
                 num_classes=3,
                 in_channels=round(8 * width_factor),
-                num_experts=2,
+                experts=[dict()] * 2,
                 interplay=dict(type='lt_mm.MutualLoss'),
             ),
         )

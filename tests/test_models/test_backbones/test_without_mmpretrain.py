@@ -10,9 +10,14 @@ importlib.util.find_spec = lambda name, *args: None if name == 'mmpretrain' else
 sys.modules['mmpretrain'] = None  # importing it raises
 from mmengine.registry import METRICS, MODELS, init_default_scope
 init_default_scope('mmseg')
-assert MODELS.get('lt_mm.GMLFCNHead') and METRICS.get('lt_mm.LongTailIoUMetric')
-assert METRICS.get('lt_mm.LongTailAccuracy')
-assert MODELS.get('lt_mm.ResNetCifar6n2') is None
+there = 'GMLFCNHead LongTailHead MultiExpertDecodeHead LongTailEncoderDecoder GMLLoss TauNormConv2d'
+for name in there.split():
+    assert MODELS.get('lt_mm.' + name), name
+for name in 'LongTailClsHead GMLClsHead LongTailClassifier ResNetCifar6n2'.split():
+    assert MODELS.get('lt_mm.' + name) is None, name
+assert METRICS.get('lt_mm.LongTailIoUMetric') and METRICS.get('lt_mm.LongTailAccuracy')
+head = dict(type='lt_mm.LongTailHead', base='FCNHead', in_channels=4, channels=4, num_classes=3)
+assert MODELS.build(dict(head, contrast=dict(type='lt_mm.GMLLoss', size=9, min_size=2)))
 """
 
 

@@ -20,7 +20,7 @@ STEPS = [torch.tensor([0, 1, 2, 5]), torch.tensor([5, 3, 1]), torch.tensor([7])]
 def make(**kwargs):
     torch.manual_seed(0)
     kwargs = dict(num_negatives=NEGATIVES, temperature=TAU, dim=4) | kwargs
-    return CRDLoss(3, 6, 5, kwargs.pop('num_samples', SAMPLES), **kwargs).double()
+    return CRDLoss(3, 6, kwargs.pop('num_samples', SAMPLES), 5, **kwargs).double()
 
 
 def features(indices, step=0):
@@ -130,7 +130,7 @@ def test_negatives_are_never_of_a_class_that_is_known_to_be_the_own():
 def test_contrast_takes_the_first_view_and_the_keys():
     sizes = dict(num_classes=3, in_channels=6, key_channels=5, num_samples=SAMPLES)
     loss = MODELS.build(dict(type='CRDLoss', num_negatives=3, **sizes))
-    other = CRDLoss(3, 6, 5, SAMPLES, num_negatives=3)
+    other = CRDLoss(3, 6, SAMPLES, 5, num_negatives=3)
     other.load_state_dict(loss.state_dict())
     indices = STEPS[0]
     student, teacher = (part.float() for part in features(indices))
@@ -257,8 +257,8 @@ def test_features_that_are_not_finite_do_not_reach_the_banks():
     [
         (dict(num_negatives=SAMPLES), 'num_negatives of CRDLoss is 12'),
         (dict(num_negatives=0), 'num_negatives of CRDLoss is 0'),
-        (dict(temperature=0.0), 'temperature=0.0'),
-        (dict(normalizer=-1.0), 'normalizer=-1.0'),
+        (dict(temperature=0.0), 'temperature of CRDLoss is 0.0'),
+        (dict(normalizer=-1.0), 'normalizer of CRDLoss is -1.0'),
         (dict(bank_momentum=1.0), 'momentum'),
     ],
 )

@@ -12,7 +12,7 @@ STEPS = [([0, 1, 2], [3]), ([], [4, 1]), ([], []), ([5, 6], [6, 0])]
 
 def train(steps, seed):
     torch.manual_seed(0)
-    loss = CRDLoss(3, 5, None, SAMPLES, dim=4, num_negatives=6)
+    loss = CRDLoss(3, 5, SAMPLES, dim=4, num_negatives=6)
     torch.manual_seed(seed)
     table = torch.randn(2, SAMPLES, 5, generator=torch.Generator().manual_seed(2))
     values = []

@@ -178,6 +178,14 @@ def test_temperature_without_a_foreign_key_of_the_class_is_zero_with_a_graph():
     assert losses['loss_gml_temperature'] == 0 and loss.log_temperature.grad == 0
 
 
+def test_a_temperature_that_was_learnt_to_be_nothing():
+    loss = with_temperature()
+    with torch.no_grad():
+        loss.log_temperature.fill_(-torch.inf)
+    with pytest.raises(ValueError, match='temperature of the mixture of GMLLoss.* is 0.0, but it '):
+        loss(torch.randn(2, 6).double(), torch.tensor([0, 1]), torch.tensor([0, 1]))
+
+
 @pytest.mark.parametrize('ids', [None, torch.tensor([3, -1])])
 def test_temperature_needs_to_know_the_samples(ids):
     with pytest.raises(ValueError, match="keep 'img_path' in meta_keys"):

@@ -20,8 +20,10 @@ PLAIN = dict(
 COSINE = dict(PLAIN, head=dict(PLAIN['head'], type='lt_mm.CosineClsHead'))
 GML = dict(
     PLAIN,
-    type='lt_mm.GMLClassifier',
-    head=dict(PLAIN['head'], type='lt_mm.GMLClsHead', gml=dict(size=9, min_size=2, widths=(5,))),
+    type='lt_mm.LongTailClassifier',
+    head=dict(
+        PLAIN['head'], type='lt_mm.GMLClsHead', contrast=dict(size=9, min_size=2, widths=(5,))
+    ),
     key_momentum=0.9,
 )
 STACKED = dict(

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from lt_mm.models.teachers.teacher_config import teacher_model_config
+from lt_mm.models.teachers.frozen_network import teacher_model_config
 
 MODEL = dict(type='A', backbone=dict(type='B', init_cfg=dict(type='Pretrained')), pretrained='x')
 
