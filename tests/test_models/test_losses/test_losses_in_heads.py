@@ -1,5 +1,7 @@
 """The losses inside a decode head of mmsegmentation and heads of mmpretrain."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -64,6 +66,35 @@ def test_decode_head(loss, head, ignored):
     assert (total == 0) == ignored and gradient.isfinite().all() and gradient.any() != ignored
     if 'num_classes' not in loss:
         torch.testing.assert_close(losses['loss_other'], 0.4 * losses['loss_cls'])
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_decode_head_that_names_no_label_to_ignore(loss):
+    """DDRHead calls its losses with logits and labels alone; what is ignored, its head knows."""
+    head = build(
+        'mmseg',
+        type='lt_mm.LongTailHead',
+        base='DDRHead',
+        in_channels=4,
+        channels=4,
+        num_classes=3,
+        ignore_index=254,
+        loss_decode=[loss, loss],
+    )
+    label = torch.randint(3, (1, 8, 8))
+    label[:, :3] = 254
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+    features = (torch.randn(1, 2, 8, 8), torch.randn(1, 4, 8, 8))
+    for part in head.modules():
+        if isinstance(part, torch.nn.Dropout2d):
+            part.eval()
+    told = copy.deepcopy(head.loss_decode[0])
+    logits = [torch.nn.functional.interpolate(one, size=(8, 8), mode='bilinear')
+              for one in head(features)]  # fmt: skip
+    losses = head.loss(features, [sample], train_cfg=None)
+    expected = told(logits[0], label, ignore_index=254)
+    torch.testing.assert_close(losses['loss_context'], expected)
+    assert losses['loss_spatial'].isfinite()
 
 
 def test_hard_pixels_alone():
