@@ -54,6 +54,17 @@ def test_two_files_and_a_chart_without_a_model(folder, capsys, workers):
     assert '3 images in 3 classes' in output
 
 
+def test_a_variant_is_counted(folder, monkeypatch, capsys):
+    variant = (
+        f"variants = dict(here=dict(train_dataloader=dict(dataset=dict(data_root='{folder}'))))"
+    )
+    (folder / 'toy_config.py').write_text(f'{CONFIG}\n{variant}')
+    monkeypatch.chdir(folder)
+    runpy.run_path(str(TOOL))['main'](['toy_config.py', '--workers', '0', '--variant', 'here'])
+    assert '7 pixels in 3 classes' in capsys.readouterr().out
+    assert (folder / 'work_dirs/class_counts/toy_config_here/pixels.json').is_file()
+
+
 def test_results_go_under_the_name_of_the_config(folder, monkeypatch):
     monkeypatch.chdir(folder)
     runpy.run_path(str(TOOL))['main'](

@@ -36,6 +36,15 @@ def test_size_and_options(run_tool, tmp_path, capsys):
     assert '| 32x32 |' in capsys.readouterr().out
 
 
+def test_a_variant_is_counted(run_tool, tmp_path, capsys):
+    config = 'configs/imagenet_lt/ce_r50_imagenet-lt_180e.py'
+    for argv in ([], ['--variant', 'r101']):
+        run_tool(TOOL, config, '--json', 'costs.json', *argv, cwd=tmp_path)
+        layers = json.loads((tmp_path / 'costs.json').read_text())[config]['parameters']
+        # 17 blocks of 1,117,184 parameters more, as torchvision's networks have them.
+        assert layers == 25_557_032 + bool(argv) * 17 * 1_117_184
+
+
 @pytest.mark.parametrize(
     ('argv', 'told'),
     [

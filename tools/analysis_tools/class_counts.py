@@ -9,8 +9,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
-import lt_mm  # noqa: F401  (lets configs inherit from mmseg)
 from lt_mm.datasets.class_counting import count_classes
+from lt_mm.engine.launch import select_variant
 from lt_mm.visualization.class_counts import draw_class_counts
 
 
@@ -20,6 +20,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file whose train_dataloader.dataset is counted')
     parser.add_argument('--out-dir', help='folder of the results (./work_dirs/class_counts/CONFIG)')
     parser.add_argument('--workers', type=int, default=2, help='processes that read maps (2)')
+    parser.add_argument('--variant', metavar='NAME', help='of the config, such as if50')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='config overrides')
     return parser.parse_args(args)
 
@@ -28,9 +29,11 @@ def main(args: list[str] | None = None) -> None:
     """Count, write, and say in one line a unit what was found."""
     options = parse_args(args)
     config = Config.fromfile(options.config)
+    select_variant(config, options.variant)
     config.merge_from_dict(options.cfg_options or {})
     init_default_scope(config.get('default_scope', 'mmengine'))
-    folder = Path(options.out_dir or Path('work_dirs', 'class_counts', Path(options.config).stem))
+    name = '_'.join(filter(None, (Path(options.config).stem, options.variant)))
+    folder = Path(options.out_dir or Path('work_dirs', 'class_counts', name))
     counted = count_classes(DATASETS.build(config.train_dataloader.dataset), options.workers)
     for unit, counts in counted.items():
         counts.save(folder / f'{unit}.json')

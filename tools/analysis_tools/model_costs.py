@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from lt_mm.benchmark.methods import ROOT
 from lt_mm.benchmark.model_costs import ModelCosts, config_costs
-from lt_mm.engine.launch import stop
-
-ROOT = Path(__file__).resolve().parents[2]
+from lt_mm.engine.launch import select_variant, stop
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +37,7 @@ def parse_args() -> argparse.Namespace:
         help='height and width of the image, or its side; default: what each config trains on',
     )
     parser.add_argument('--json', type=Path, help='write the numbers to this file, too')
+    parser.add_argument('--variant', metavar='NAME', help='of every config, such as r101')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
@@ -56,6 +56,7 @@ def main() -> None:
         if not file.is_file():
             stop(f'Config {path} is neither in {Path.cwd()} nor in {ROOT}: check its spelling.')
         config = Config.fromfile(file)
+        select_variant(config, args.variant)
         config.merge_from_dict(args.cfg_options or {})
         try:
             rows[path] = config_costs(config, size)
