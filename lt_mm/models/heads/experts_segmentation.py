@@ -161,6 +161,9 @@ class MultiExpertDecodeHead(MeanOfHeads):
     def _losses(
         self, maps: list[Tensor], labels: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
+        for index, logits in enumerate(maps):
+            if not isinstance(logits, Tensor):
+                raise _of_several_maps(index, self.experts[index])
         # One look at all of them, since each look waits for the device.
         if not torch.stack([logits.isfinite().all() for logits in maps]).all():
             self._name_the_spoilt(maps)
@@ -215,10 +218,7 @@ def _check_alike(experts: Sequence[nn.Module]) -> None:
         if not isinstance(expert, BaseDecodeHead) or any(
             getattr(kind, method) is not getattr(BaseDecodeHead, method) for method in methods
         ):
-            raise ValueError(
-                f'expert{index} is a {kind.__name__}, which gives more than one map of logits; '
-                'choose a head that trains and predicts as BaseDecodeHead of mmsegmentation does.'
-            )
+            raise _of_several_maps(index, expert)
         for name in _ALIKE:
             first, other = getattr(experts[0], name), getattr(expert, name)
             if other != first:
@@ -232,6 +232,13 @@ def _check_alike(experts: Sequence[nn.Module]) -> None:
             f'{experts[0].num_classes} classes, but MultiExpertDecodeHead needs one output channel '
             'a class.'
         )
+
+
+def _of_several_maps(index: int, expert: nn.Module) -> ValueError:
+    return ValueError(
+        f'expert{index} is a {type(expert).__name__}, which gives more than one map of logits; '
+        'choose a head that trains and predicts as BaseDecodeHead of mmsegmentation does.'
+    )
 
 
 def _use_one_queue(experts: Sequence[nn.Module]) -> None:
@@ -256,10 +263,12 @@ def _use_one_queue(experts: Sequence[nn.Module]) -> None:
     (owner, first), *others = losses.items()
     queue = first.queue
     for name, loss in others:
-        if repr(loss.queue) != repr(queue):
+        other = loss.queue
+        alike = (other.size, other.min_size) == (queue.size, queue.min_size)
+        if not alike or other.features.shape != queue.features.shape:
             raise ValueError(
                 f'share_queue needs queues alike, but {owner} has {queue} and {name} '
-                f'{loss.queue}; give their contrast the same size, min_size and key_channels.'
+                f'{other}; give their contrast the same size, min_size and key_channels.'
             )
         loss.queue = queue
         loss.fills_queue = False

@@ -70,6 +70,11 @@ def test_heads_of_other_kinds():
     other = dict(type='DAHead', pam_channels=2)
     with pytest.raises(ValueError, match='expert1 is a DAHead, which gives more than one map'):
         build([FCN, other])
+    with pytest.raises(ValueError, match='expert0 is a DDRHead, which gives more than one map'):
+        losses = [dict(type='OhemCrossEntropy')] * 2
+        head = build([dict(type='DDRHead', loss_decode=losses)] * 2)
+        inputs, samples = batch()
+        head.loss([torch.randn(2, 2, 4, 4), inputs[0]], samples, None)
     binary = dict(num_classes=2, out_channels=1, threshold=0.3)
     with pytest.raises(ValueError, match='out_channels=1 for 2 classes, but .* one output channel'):
         build([dict(FCN, **binary)] * 2)
