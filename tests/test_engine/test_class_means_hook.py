@@ -18,7 +18,7 @@ MODEL = dict(
     backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
-        type='lt_mm.DecoupledClsHead',
+        type='lt_mm.LongTailClsHead',
         num_classes=10,
         in_channels=64,
         classifier=dict(type='lt_mm.NearestClassMeanLinear'),

@@ -9,10 +9,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 MODEL = dict(
-    type='lt_mm.DecoupledClassifier',
+    type='lt_mm.LongTailClassifier',
+    freeze_encoder=True,
     backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='lt_mm.DecoupledClsHead', num_classes=10, in_channels=64),
+    head=dict(type='lt_mm.LongTailClsHead', num_classes=10, in_channels=64),
 )
 PIPELINE = [dict(type='Resize', scale=8), dict(type='PackInputs')]
 
@@ -109,7 +110,7 @@ def test_nothing_loaded_is_said(run, caplog):
 
 
 def test_bad_input(run, first):
-    with pytest.raises(ValueError, match="no module 'head.layers' in DecoupledClassifier; name"):
+    with pytest.raises(ValueError, match="no module 'head.layers' in LongTailClassifier; name"):
         run('second', parts=['head.layers'], load_from=first)
     from lt_mm.engine.hooks import ReinitializeHook
 

@@ -36,7 +36,7 @@ class Seen(Hook):
         with open(f'{runner.work_dir}/seen.jsonl', 'a') as file:
             print(json.dumps([runner.iter, paths, sums]), file=file)
 """
-TRAINABLE = 'model.decode_head.gml.trainable_temperature=True'
+TRAINABLE = 'model.decode_head.contrast.trainable_temperature=True'
 
 
 class Tool:
@@ -130,7 +130,7 @@ def check_resume(tool):
 def test_a_killed_and_resumed_run_equals_one_left_alone(tmp_path):
     tool = Tool(tmp_path, 'digit_scenes/gml_fcn_r18_digits_no-teacher', [TRAINABLE])
     straight = check_resume(tool)
-    head = 'decode_head.gml'
+    head = 'decode_head.contrast'
     for name in ('queue.features', 'queue.positions', 'class_counts.counts', 'log_temperature'):
         assert straight['state_dict'][f'{head}.{name}'].any()
     tool.run('unaided', '--resume', config='unaided', options=['randomness.seed=3'])

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-QUEUE = 'decode_head.gml.queue.'
+QUEUE = 'decode_head.contrast.queue.'
 
 
 class Watch(Hook):
@@ -23,7 +23,7 @@ class Watch(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         head = runner.model.decode_head
         self.weights.append(head.conv_seg.weight.detach().clone())
-        self.filled.append(int(head.gml.queue.filled.sum()))
+        self.filled.append(int(head.contrast.queue.filled.sum()))
         self.logs.append({name: value.item() for name, value in outputs.items()})
 
 
@@ -52,7 +52,7 @@ def train(data, tmp_path, forget_mmengine):
         cfg = Config.fromfile(tmp_path / 'tiny.py')
         cfg.model.decode_head.update(
             type='lt_mm.GMLFCNHead',
-            gml=dict(size=2000, min_size=50, widths=(8, 8), trainable_temperature=True),
+            contrast=dict(size=2000, min_size=50, widths=(8, 8), trainable_temperature=True),
         )
         cfg.train_dataloader.dataset.serialize_data = False
         cfg.optim_wrapper.update(optim or {})
@@ -123,7 +123,7 @@ def test_ema_saves_the_average_and_the_weights_it_is_of(update_buffers, train):
     torch.testing.assert_close(checkpoint['state_dict'][name], average)
     assert torch.equal(checkpoint['ema_state_dict'][f'module.{name}'], watch.weights[-1])
     for part, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
-        counts = checkpoint[part][f'{prefix}decode_head.gml.class_counts.counts']
+        counts = checkpoint[part][f'{prefix}decode_head.contrast.class_counts.counts']
         assert counts.tolist() == [50, 30, 20]
         assert checkpoint[part][f'{prefix}{QUEUE}filled'].sum() > 0
 
@@ -131,11 +131,11 @@ def test_ema_saves_the_average_and_the_weights_it_is_of(update_buffers, train):
 def test_a_second_stage_with_ema_starts_from_other_class_counts(train):
     runner, _ = train()
     checkpoint = load(runner)
-    checkpoint['state_dict']['decode_head.gml.class_counts.counts'] = torch.tensor([1, 1, 1])
+    checkpoint['state_dict']['decode_head.contrast.class_counts.counts'] = torch.tensor([1, 1, 1])
     torch.save(checkpoint, Path(runner.work_dir) / 'stage1.pth')
     stage1 = str(Path(runner.work_dir) / 'stage1.pth')
     state = load(train('stage2', hooks=[ema()], load_from=stage1)[0])['state_dict']
-    assert state['decode_head.gml.class_counts.counts'].tolist() == [50, 30, 20]
+    assert state['decode_head.contrast.class_counts.counts'].tolist() == [50, 30, 20]
 
 
 def test_accumulated_gradients_step_every_second_iteration_and_queue_at_each(train):

@@ -32,7 +32,11 @@ MODEL = dict(
         num_classes=10,
         in_channels=64,
         classifier='cosine',
-        loss=[dict(LOSS, alpha=0.0), dict(LOSS, alpha=1.0), dict(LOSS, alpha=1.0, backward=2.0)],
+        experts=[
+            dict(loss=dict(LOSS, alpha=0.0)),
+            dict(loss=dict(LOSS, alpha=1.0)),
+            dict(loss=dict(LOSS, alpha=1.0, backward=2.0)),
+        ],
     ),
 )
 

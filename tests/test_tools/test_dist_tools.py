@@ -73,7 +73,7 @@ def test_two_processes_train(demo):
     state = checkpoint['state_dict']
     assert checkpoint['meta']['iter'] == 3
     assert not any(name.startswith('module.') for name in state)
-    assert state['decode_head.gml.queue.filled'].sum() > 0
+    assert state['decode_head.contrast.queue.filled'].sum() > 0
     assert (state['backbone.stem.1.running_var'] != 1).any()
 
 
