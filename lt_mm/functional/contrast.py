@@ -128,7 +128,9 @@ def balanced_contrastive_loss(
         keys = torch.cat([keys, prototypes.to(torch.promote_types(keys.dtype, prototypes.dtype))])
     logits, positive = compare(queries, labels, keys, key_labels, temperature, self_indices)
     # (N, K) keys of the class of each key, without the query itself.
-    sizes = torch.bincount(key_labels)[key_labels].expand_as(positive)
+    ordered = key_labels.sort().values
+    sizes = torch.searchsorted(ordered, key_labels, right=True)
+    sizes = (sizes - torch.searchsorted(ordered, key_labels)).expand_as(positive)
     if self_indices is not None:
         sizes = sizes - positive.long()
     weighted = logits - sizes.to(logits).log()

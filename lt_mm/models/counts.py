@@ -1,5 +1,6 @@
 """Class counts as state of a module: handed to a model, kept in the checkpoint."""
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ class ClassCountsBuffer(nn.Module):
         self.num_classes = num_classes
         self.register_buffer('counts', torch.zeros(0, dtype=torch.int64))
         self.register_buffer('log_prior', torch.zeros(0))
+        self._derived: dict[Hashable, Tensor] = {}
 
     @property
     def is_set(self) -> bool:
@@ -64,7 +66,31 @@ class ClassCountsBuffer(nn.Module):
             )
         return self.log_prior
 
+    def derived(self, function: Callable[..., Tensor], *args: Hashable) -> Tensor:
+        """``function(counts, *args)``, computed once for the same counts.
+
+        Functions of counts check them, for which the host waits for the device.
+
+        Args:
+            function: depends on nothing else; without a gradient.
+            args: its further arguments.
+
+        Raises:
+            RuntimeError: if no counts have been given.
+        """
+        self.require_log_prior()
+        key = (function, *args)
+        if key not in self._derived:
+            self._derived[key] = function(self.counts, *args)
+        return self._derived[key]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> 'ClassCountsBuffer':
+        # To another device, perhaps.
+        self._derived.clear()
+        return super()._apply(*args, **kwargs)
+
     def _store(self, counts: Tensor, prior: Tensor) -> None:
+        self._derived.clear()
         if counts.shape != self.counts.shape:
             self.counts = torch.empty_like(counts)
             self.log_prior = torch.empty_like(prior)
@@ -73,6 +99,7 @@ class ClassCountsBuffer(nn.Module):
         self.log_prior.copy_(prior)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self._derived.clear()
         loaded = state_dict.get(f'{prefix}counts')
         if loaded is not None:
             # Checkpoints of old hold the counts alone.

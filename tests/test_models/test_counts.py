@@ -1,5 +1,7 @@
 """Counts survive a checkpoint and are refused when they do not fit."""
 
+import copy
+
 import pytest
 import torch
 
@@ -80,3 +82,35 @@ def test_a_checkpoint_with_counts_alone():
         target.load_state_dict(dict(counts=torch.tensor([1, 3])))
         torch.testing.assert_close(target.require_log_prior(), torch.tensor([0.25, 0.75]).log())
     ClassCountsBuffer('MyLoss').load_state_dict(dict(counts=torch.zeros(0, dtype=torch.int64)))
+
+
+def test_what_is_derived_is_computed_once_for_the_same_counts():
+    calls = []
+
+    def scaled(counts, factor):
+        calls.append(factor)
+        return counts * factor
+
+    buffer = ClassCountsBuffer('MyLoss')
+    with pytest.raises(RuntimeError, match='MyLoss needs class counts'):
+        buffer.derived(scaled, 2)
+    buffer.set(ClassCounts([1, 3]))
+    for _ in range(2):
+        assert buffer.derived(scaled, 2).tolist() == [2, 6]
+        assert buffer.derived(scaled, 5).tolist() == [5, 15]
+    assert calls == [2, 5]
+    buffer.set(ClassCounts([1, 3]))
+    assert buffer.derived(scaled, 2).tolist() == [2, 6] and calls == [2, 5]
+    buffer.set(ClassCounts([4, 3]))
+    assert buffer.derived(scaled, 2).tolist() == [8, 6]
+
+
+def test_what_is_derived_follows_a_checkpoint_and_a_move():
+    buffer, other = ClassCountsBuffer('MyLoss'), ClassCountsBuffer('MyLoss')
+    buffer.set(ClassCounts([1, 3]))
+    other.set(ClassCounts([7, 9]))
+    assert buffer.derived(torch.clone).tolist() == [1, 3]
+    buffer.load_state_dict(other.state_dict())
+    assert buffer.derived(torch.clone).tolist() == [7, 9]
+    assert copy.deepcopy(buffer).derived(torch.clone).tolist() == [7, 9]
+    assert buffer.to('meta').derived(torch.clone).device.type == 'meta'

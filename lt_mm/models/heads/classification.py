@@ -1,6 +1,6 @@
 """Long-tailed classifiers, alignments and contrast losses on any classifying head of mmpretrain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from lt_mm.compat import LOSSES_OF_CLS_HEAD
-from lt_mm.functional import check_batch, check_labels, checked_once
+from lt_mm.functional import check_batch, checked_once, to_device
 from lt_mm.models.heads.longtail import LongTailOptions
 from lt_mm.models.losses import ContrastBatch
 from lt_mm.models.ranks import mean_over_ranks
@@ -205,30 +205,41 @@ class LongTailClsHead(LongTailOptions):
         """
         logits, features, view = self._classified(feats)
         logits = self.finish(logits, features)
+        finite = {}
+        if self.contrast is not None:
+            if queries is None:
+                views = features[None]
+            else:
+                views = torch.cat([view if rows is None else rows[None] for rows in queries])
+            keys = (features if keys is None else keys).detach()
+            finite = {'its features': views, 'its keys': keys}
         with checked_once():
-            targets = self.targets(data_samples)
+            # The one look of a step at labels and features.
+            targets = self.targets(data_samples, finite)
             losses = self.classification_loss(logits, targets, **kwargs)
             if self.contrast is not None:
-                if queries is None:
-                    views = features[None]
-                else:
-                    views = torch.cat([view if rows is None else rows[None] for rows in queries])
-                keys = features if keys is None else keys
-                losses |= self._contrast_losses(views, keys.detach(), targets, data_samples)
+                losses |= self._contrast_losses(views, keys, targets, data_samples)
         if self.distillation is not None:
             losses['loss_kd'] = self.distillation_loss(logits, teacher_logits)
         return losses
 
-    def targets(self, data_samples: list[DataSample]) -> Tensor:
+    def targets(
+        self, data_samples: list[DataSample], finite: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """(N,) labels, or (N, C) soft ones where the samples have scores.
+
+        Args:
+            data_samples: of the N images.
+            finite: what has to be finite beside hard labels, by its name in the error.
 
         Raises:
             ValueError: if a label is not a class.
+            FloatingPointError: if something is not finite.
         """
         if 'gt_score' in data_samples[0]:
             return torch.stack([sample.gt_score for sample in data_samples])
         labels = torch.cat([sample.gt_label for sample in data_samples])
-        check_labels(labels, self.num_classes, type(self).__name__, ignore_index=None)
+        check_batch(type(self).__name__, labels, self.num_classes, None, finite)
         return labels
 
     def classification_loss(
@@ -273,15 +284,14 @@ class LongTailClsHead(LongTailOptions):
                 'ones; take Mixup, CutMix and the like out of train_cfg, and to_onehot out of the '
                 'data_preprocessor.'
             )
-        check_batch(owner, finite={'its features': queries, 'its keys': keys})
         places = [sample.get('sample_idx', -1) for sample in data_samples]
         return self.contrast.contrast(
             ContrastBatch(
                 queries=queries,
                 keys=keys,
                 labels=labels.long(),
-                ids=sample_ids(data_samples).to(labels.device),
-                indices=torch.tensor(places, dtype=torch.int64, device=labels.device),
+                ids=to_device(sample_ids(data_samples), labels.device),
+                indices=to_device(torch.tensor(places, dtype=torch.int64), labels.device),
                 classifier=self._classifier(),
             )
         )

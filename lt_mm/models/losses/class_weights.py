@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_mm.functional import effective_number_weights, inverse_power_weights
+from lt_mm.models.counts import ClassCountsBuffer
 
 _OF_COUNTS = dict(effective_number=effective_number_weights, inverse=inverse_power_weights)
 _CHOICES = "dict(type='effective_number', beta=0.9999), dict(type='inverse', power=1.0) or a list"
@@ -53,13 +54,16 @@ class ClassWeights(nn.Module):
         """Whether the weights hold; otherwise all are 1."""
         self.active.fill_(active)
 
-    def forward(self, counts: Tensor | None) -> Tensor:
+    def forward(self, counts: ClassCountsBuffer) -> Tensor:
         """The (C,) float32 weights.
 
         Args:
-            counts: (C,) class counts; not used where weights were given.
+            counts: of the classes; not used where weights were given.
+
+        Raises:
+            RuntimeError: if they are needed and none have been given.
         """
-        weights = self.given if self.of_counts is None else self.of_counts(counts)
+        weights = self.given if self.of_counts is None else counts.derived(self.of_counts)
         return torch.where(self.active, weights, 1.0)
 
     def warn_if_alike(self, counts: Tensor) -> None:

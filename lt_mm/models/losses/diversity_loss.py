@@ -58,12 +58,10 @@ class DiversityLoss(ExpertLoss):
         """Divergence of the experts from their mean at each element."""
         temperature = self.temperature
         if self.class_factor > 0:
-            self.class_counts.require_log_prior()
-            temperature = torch.where(
-                self.active,
-                class_wise_temperature(self.class_counts.counts, temperature, self.class_factor),
-                temperature,
+            of_classes = self.class_counts.derived(
+                class_wise_temperature, temperature, self.class_factor
             )
+            temperature = torch.where(self.active, of_classes, temperature)
         return dict(loss_diversity=(1.0, diversity_divergence(logits, temperature)))
 
     def extra_repr(self) -> str:

@@ -55,8 +55,8 @@ class LabelAwareSmoothingLoss(LogitLoss):
 
     def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Cross-entropy of each element with its smoothed label."""
-        smoothing = label_aware_smoothing(
-            self.require_counts(), self.head_smoothing, self.tail_smoothing, self.shape, self.power
+        smoothing = self.class_counts.derived(
+            label_aware_smoothing, self.head_smoothing, self.tail_smoothing, self.shape, self.power
         )
         return smoothed_cross_entropy(logits, target, smoothing, self.share, ignore_index)
 

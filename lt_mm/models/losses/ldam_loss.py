@@ -58,7 +58,7 @@ class LDAMLoss(LogitLoss):
 
     def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Cross-entropy of each element after its margin."""
-        margins = self.scale * ldam_margins(self.require_counts(), self.max_margin)
+        margins = self.scale * self.class_counts.derived(ldam_margins, self.max_margin)
         if not self.scaled_logits:
             largest = logits.detach().abs().amax().item() if logits.numel() else 0
             if largest > 1.01:

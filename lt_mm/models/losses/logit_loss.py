@@ -153,20 +153,10 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
                 f'{tuple(logits.shape)}; give one number for each logit, or integer labels.'
             )
 
-    def require_counts(self) -> Tensor:
-        """The (C,) int64 class counts of the data set.
-
-        Raises:
-            RuntimeError: if none have been given.
-        """
-        self.class_counts.require_log_prior()
-        return self.class_counts.counts
-
     def _class_weight(self, num_classes: int) -> Tensor | None:
         if self.class_weights is None:
             return None
-        counts = None if self.class_weights.of_counts is None else self.require_counts()
-        class_weight = self.class_weights(counts)
+        class_weight = self.class_weights(self.class_counts)
         if len(class_weight) != num_classes:
             raise ValueError(
                 f'{type(self).__name__} has weights of {len(class_weight)} classes, but the logits '

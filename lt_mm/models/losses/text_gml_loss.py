@@ -87,7 +87,8 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.key_mlp = ProjectionMLP(texts.features.shape[1], widths)
         self.register_buffer('texts', texts.features, persistent=False)
-        self.register_buffer('lengths', texts.lengths, persistent=False)
+        # On the host, where checking them does not make it wait.
+        self.lengths = texts.lengths
         self.class_counts = ClassCountsBuffer('TextGMLLoss', num_classes)
 
     def set_class_counts(self, class_counts: ClassCounts) -> None:
@@ -120,6 +121,8 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
             self.lengths,
             self.temperature,
             backend=self.backend,
+            # Rows have norm 1, but for rounding.
+            largest=(1 + 1e-6) / self.temperature,
         )
         loss = logit_adjusted_cross_entropy(
             log_likelihood, labels, self.class_counts.require_log_prior(), self.alpha
