@@ -1,4 +1,4 @@
-"""A tiny classifier with everything GMLClassifier offers, and batches for it."""
+"""A tiny classifier with everything LongTailClassifier offers, and batches for it."""
 
 import copy
 
@@ -10,6 +10,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
+from lt_mm.models.losses import ContrastLoss
 from lt_mm.structures import ClassCounts
 
 PREPROCESSOR = dict(type='SelfSupDataPreprocessor', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
@@ -40,14 +41,14 @@ class TinyDistillation(nn.Module):
 
 
 @MODELS.register_module()
-class TinyContrast(nn.Module):
+class TinyContrast(ContrastLoss):
     """Keeps what it is given; it wants two views, and keys."""
 
     num_query_views = 2
 
-    def __init__(self, num_classes, in_channels, key_channels):
+    def __init__(self, num_classes, in_channels, key_channels=None):
         super().__init__()
-        self.key_channels = key_channels
+        self.key_channels = in_channels if key_channels is None else key_channels
 
     def contrast(self, batch):
         self.batch = batch
@@ -57,7 +58,8 @@ class TinyContrast(nn.Module):
 @MODELS.register_module()
 class TinyContrastOfQueries(TinyContrast):
     def __init__(self, num_classes, in_channels):
-        super().__init__(num_classes, in_channels, None)
+        super().__init__(num_classes, in_channels)
+        self.key_channels = None
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +69,12 @@ def scope():
 
 
 def _config(head=None, backbone=None, **changes):
-    head = dict(type='lt_mm.GMLClsHead', num_classes=4, in_channels=8, gml=GML) | (head or {})
-    if not head['type'].endswith('GMLClsHead'):
-        del head['gml']
+    head = dict(type='lt_mm.GMLClsHead', num_classes=4, in_channels=8) | (head or {})
+    if head['type'] == 'lt_mm.GMLClsHead':
+        head['contrast'] = GML | head.get('contrast', {})
     return copy.deepcopy(
         dict(
-            type='lt_mm.GMLClassifier',
+            type='lt_mm.LongTailClassifier',
             data_preprocessor=PREPROCESSOR,
             backbone=dict(type='TinyEncoder') | (backbone or {}),
             head=head,

@@ -1,4 +1,4 @@
-"""GMLClassifier: which view goes where, who makes the keys, and what stays frozen."""
+"""LongTailClassifier: which view goes where, who makes the keys, and what stays frozen."""
 
 import copy
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from lt_mm.models.teachers.classification_teacher import ClassificationTeacher
 
-CONTRAST = dict(type='lt_mm.ContrastiveClsHead', contrast=dict(type='TinyContrast'))
-OF_QUERIES = dict(type='lt_mm.ContrastiveClsHead', contrast=dict(type='TinyContrastOfQueries'))
+CONTRAST = dict(type='lt_mm.CosineClsHead', contrast=dict(type='TinyContrast'))
+OF_QUERIES = dict(type='lt_mm.CosineClsHead', contrast=dict(type='TinyContrastOfQueries'))
 KD = dict(distillation=dict(type='TinyDistillation'))
 
 
@@ -70,12 +70,45 @@ def test_views_that_nothing_asks_for_are_not_computed(build, batch, teacher):
     model = build(head=dict(type='lt_mm.CosineClsHead'))
     model.loss(*batch(3))
     assert model.backbone.batches == [4]
-    model = build(head=dict(type='lt_mm.ContrastiveClsHead', **KD), teacher=teacher())
+    model = build(head=dict(type='lt_mm.CosineClsHead', **KD), teacher=teacher())
     model.loss(*batch(3))
     assert model.backbone.batches == model.teacher.model.backbone.batches == [4]
     model = build(head=OF_QUERIES)
     model.loss(*batch(3))
     assert model.backbone.batches == [12]
+
+
+HIDDEN = dict(base='StackedLinearClsHead', mid_channels=[6], norm_cfg=dict(type='BN1d'))
+
+
+@pytest.mark.parametrize('views', [1, 2, 3])
+@pytest.mark.parametrize('num_query_views', [1, 2])
+@pytest.mark.parametrize('kind', ['TinyContrast', 'TinyContrastOfQueries'])
+def test_each_view_passes_hidden_layers_of_the_head_once(
+    build, batch, views, num_query_views, kind
+):
+    head = dict(CONTRAST, contrast=dict(type=kind), **HIDDEN)
+    model = build(head=head)
+    model.head.contrast.num_query_views = num_query_views
+    losses = step(model, batch(views))
+    contrasted = {1: [0], 2: [0, 1], 3: [1, 2]}[views][:num_query_views]
+    passed = {0, *contrasted} | ({views - 1} if kind == 'TinyContrast' else set())
+    assert model.head.layers[0].norm.num_batches_tracked == len(passed)
+    assert model.head.contrast.batch.queries.shape == (len(contrasted), 4, 6)
+    assert losses['loss_tiny'] > 0
+    assert model.head.layers[0].fc.weight.grad.any()
+
+
+@pytest.mark.parametrize('source', ['own', 'momentum'])
+def test_keys_have_passed_hidden_layers_too(build, batch, source):
+    changes = dict(key_momentum=0.9) if source == 'momentum' else {}
+    model = in_eval(build(head=CONTRAST | HIDDEN, **changes))
+    inputs, samples = batch(3)
+    model.loss(inputs, samples)
+    encoder = model.backbone if source == 'own' else model.key_encoder.module[0]
+    layer = model.head.layers[0]
+    expected = layer.act(layer.norm(layer.fc(encoder(inputs[2])[0])))
+    torch.testing.assert_close(model.head.contrast.batch.keys, expected)
 
 
 def test_views_of_other_sizes_are_computed_apart(build, batch):
@@ -133,7 +166,7 @@ def test_teacher_leaves_no_trace(build, batch, teacher):
 
 def test_every_weight_learns_with_everything_on(build, batch, teacher):
     given = teacher(width=6)
-    head = dict(gml=dict(size=40, min_size=8, widths=(8, 6), key_channels=6), **KD)
+    head = dict(contrast=dict(key_channels=6), **KD)
     model = build(head=head, teacher=given)
     losses = step(model, batch(3))
     assert {'loss_cls', 'loss_gml', 'loss_kd'} <= losses.keys()
@@ -176,6 +209,19 @@ def test_momentum_encoder_is_in_the_checkpoint_and_not_in_inference(build, batch
     assert len(model.key_encoder.module[0].batches) == calls
     model(inputs, samples, mode='loss')
     assert int(model.key_encoder.steps) == steps == 1
+
+
+def test_a_head_of_mmpretrain_in_it_is_that_of_an_image_classifier(build, batch, config):
+    """Also a head with a bool that is called distillation."""
+    for head in (dict(type='LinearClsHead'), dict(type='LeViTClsHead', distillation=False)):
+        torch.manual_seed(0)
+        model = build(head=head)
+        torch.manual_seed(0)
+        plain = MODELS.build(config(head=head, type='ImageClassifier', data_preprocessor=None))
+        inputs, samples = batch(1)
+        losses, expected = (step(net.train(), (inputs, samples)) for net in (model, plain))
+        assert losses.keys() == expected.keys() == {'loss'}
+        assert torch.equal(losses['loss'], expected['loss'])
 
 
 @pytest.mark.parametrize('mode', ['tensor', 'predict'])

@@ -1,4 +1,4 @@
-"""DistilledClassifier: fewer experts learn from more, once."""
+"""Distillation in a LongTailClassifier: fewer experts learn from more, once."""
 
 import copy
 
@@ -26,7 +26,7 @@ def config(num_experts, num_classes=4, **changes):
             type='lt_mm.MultiExpertClsHead',
             num_classes=num_classes,
             in_channels=8,
-            num_experts=num_experts,
+            experts=[dict()] * num_experts,
             interplay=dict(type='lt_mm.DiversityLoss', loss_weight=-0.2),
         ),
         **changes,
@@ -54,8 +54,8 @@ def teacher(tmp_path):
 
 
 def student(teacher, **changes):
-    distillation = dict(type='lt_mm.KDLoss', temperature=1.5, loss_weight=0.7)
-    cfg = dict(config(2), type='lt_mm.DistilledClassifier', distillation=distillation)
+    cfg = dict(config(2), type='lt_mm.LongTailClassifier')
+    cfg['head']['distillation'] = dict(type='lt_mm.KDLoss', temperature=1.5, loss_weight=0.7)
     return build(dict(cfg, teacher=teacher, **changes)).train()
 
 
@@ -78,6 +78,7 @@ def test_the_mean_logits_are_distilled_once(teacher):
     )
     torch.testing.assert_close(losses.pop('loss_kd'), 0.7 * 1.5**2 * expected / 6)
     # The other losses are those of the head, each once.
+    model.head.distillation = None
     plain = model.head.loss(feats, samples)
     assert set(losses) == set(plain)
     for key, value in plain.items():
@@ -97,21 +98,34 @@ def test_a_head_of_one_classifier(teacher):
     settings, _ = teacher()
     cfg = dict(
         config(2),
-        type='lt_mm.DistilledClassifier',
+        type='lt_mm.LongTailClassifier',
         backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8),
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LinearClsHead', num_classes=4, in_channels=64),
+        head=dict(
+            type='lt_mm.LongTailClsHead',
+            num_classes=4,
+            in_channels=64,
+            distillation=dict(type='lt_mm.KDLoss'),
+        ),
         teacher=settings,
-        distillation=dict(type='lt_mm.KDLoss'),
     )
-    assert set(build(cfg)(*batch(), mode='loss')) == {'loss', 'loss_kd'}
+    model, (images, samples) = build(cfg).train(), batch()
+    losses = model(images, samples, mode='loss')
+    assert set(losses) == {'loss_cls', 'loss_kd'}
+    p = (model.teacher(images).logits / 4).softmax(1)
+    q = (model(images) / 4).softmax(1)
+    torch.testing.assert_close(losses['loss_kd'], 16 * (p * (p / q).log()).sum() / 6)
 
 
 def test_bad_teachers(teacher):
-    with pytest.raises(ValueError, match='DistilledClassifier has no teacher'):
-        student(None)(*batch(), mode='loss')
+    with pytest.raises(ValueError, match='LongTailClassifier has no teacher; set teacher=dict'):
+        student(None)
+    with pytest.raises(ValueError, match='has no checkpoint and no config; give model.teacher.che'):
+        student(dict()).init_weights()
     settings, _ = teacher(num_classes=3)
-    with pytest.raises(ValueError, match=r'\(6, 3\), but those of DistilledClassifier have \(6, 4'):
+    with pytest.raises(
+        ValueError, match=r'\(6, 3\), but those of MultiExpertClsHead have \(6, 4\)'
+    ):
         student(settings)(*batch(), mode='loss')
     settings, _ = teacher()
     settings['config']['data_preprocessor']['mean'] = [1.0] * 3

@@ -13,12 +13,12 @@ from torch import nn
 
 LWS = dict(type='lt_mm.LearnableWeightScaling')
 MODEL = dict(
-    type='lt_mm.DecoupledClassifier',
+    type='lt_mm.LongTailClassifier',
     backbone=dict(
         type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4, out_indices=(3,)
     ),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='lt_mm.DecoupledClsHead', num_classes=4, in_channels=32),
+    head=dict(type='lt_mm.LongTailClsHead', num_classes=4, in_channels=32),
 )
 
 
@@ -29,7 +29,7 @@ def scope():
 
 
 def build_resnet(**changes):
-    cfg = copy.deepcopy(MODEL | changes)
+    cfg = copy.deepcopy(MODEL | dict(freeze_encoder=True) | changes)
     return MODELS.build(cfg).train()
 
 
@@ -121,7 +121,7 @@ def test_stages_that_the_backbone_freezes_keep_their_statistics():
 
 
 def test_nothing_is_frozen_where_nothing_is_to_be():
-    model = build_resnet(freeze_encoder=False)
+    model = MODELS.build(copy.deepcopy(MODEL)).train()
     names = {name for name, _ in model.named_parameters()}
     assert train(model) == names | statistics(model)
 
@@ -147,7 +147,7 @@ def test_checkpoints_are_shared_with_mmpretrain():
     torch.testing.assert_close(cRT.eval()(inputs), plain.eval()(inputs))
 
 
-def test_gml_classifier_has_the_policy_too(build, batch):
+def test_the_policy_with_a_contrast_of_several_views(build, batch):
     for policy in ('eval', 'statistics'):
         model = build(freeze_encoder=True, frozen_batch_norm=policy)
         before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
@@ -161,9 +161,7 @@ def test_gml_classifier_has_the_policy_too(build, batch):
 
 
 def test_bad_input():
-    with pytest.raises(
-        ValueError, match="frozen_batch_norm of DecoupledClassifier is 'train'; use"
-    ):
+    with pytest.raises(ValueError, match="frozen_batch_norm of LongTailClassifier is 'train'; use"):
         build_resnet(frozen_batch_norm='train')
     with pytest.raises(ValueError, match="is 'statistics', but nothing is frozen; set freeze_enc"):
         build_resnet(freeze_encoder=False, frozen_batch_norm='statistics')

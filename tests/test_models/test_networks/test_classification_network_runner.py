@@ -1,4 +1,4 @@
-"""A GMLClassifier under mmengine's Runner: resumed bit for bit, averaged, accumulated."""
+"""A LongTailClassifier under mmengine's Runner: resumed bit for bit, averaged, accumulated."""
 
 import copy
 
@@ -27,7 +27,8 @@ def run(tmp_path, config, forget_mmengine):
     def train(work_dir, hooks=(), optim_wrapper=(), resume=False, **model):
         forget_mmengine()
         head = dict(
-            num_classes=10, gml=dict(size=200, min_size=5, widths=(8,), trainable_temperature=True)
+            num_classes=10,
+            contrast=dict(size=200, min_size=5, widths=(8,), trainable_temperature=True),
         )
         loader = dict(
             batch_size=64,

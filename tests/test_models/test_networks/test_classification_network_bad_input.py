@@ -1,4 +1,4 @@
-"""What GMLClassifier refuses, when it is built, when training starts, or at the first batch."""
+"""What LongTailClassifier refuses, when it is built, when training starts, or at the first batch."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 KD = dict(distillation=dict(type='TinyDistillation'))
-CONTRASTIVE = dict(type='lt_mm.ContrastiveClsHead')
+CONTRASTIVE = dict(type='lt_mm.CosineClsHead')
 OF_QUERIES = dict(CONTRASTIVE, contrast=dict(type='TinyContrastOfQueries'))
 ABSENT = dict(config='gone.py', checkpoint='gone.pth')
 
@@ -14,18 +14,18 @@ ABSENT = dict(config='gone.py', checkpoint='gone.pth')
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(head=KD), 'head GMLClsHead has a distillation, but GMLClassifier has no teacher'),
+        (dict(head=KD), 'LongTailLinearClsHead has a distillation, but LongTailClassifier has no'),
         (
             dict(head=CONTRASTIVE, teacher=ABSENT),
-            'has a teacher, but the head ContrastiveClsHead takes neither',
+            'has a teacher, but the head LongTailLinearClsHead takes neither',
         ),
-        (dict(head=OF_QUERIES, teacher=ABSENT), 'ContrastiveClsHead takes neither its features'),
+        (dict(head=OF_QUERIES, teacher=ABSENT), 'LongTailLinearClsHead takes neither its fe'),
         (dict(head=dict(type='LinearClsHead'), teacher=ABSENT), 'head LinearClsHead takes neither'),
-        (dict(key_momentum=1.0), 'key_momentum of GMLClassifier is 1.0, but it must be between'),
+        (dict(key_momentum=1.0), 'key_momentum of LongTailClassifier is 1.0, but it mus'),
         (dict(key_momentum=float('nan')), 'is nan, but it must be between 0 and 1'),
         (dict(key_momentum=0.9, teacher=ABSENT), 'needed: the keys are those of the teacher'),
         (dict(key_momentum=0.9, freeze_encoder=True), 'needed: the encoder is frozen; leave'),
-        (dict(key_momentum=0.9, head=OF_QUERIES), 'needed: the head ContrastiveClsHead takes no'),
+        (dict(key_momentum=0.9, head=OF_QUERIES), 'needed: the head LongTailLinearClsHead t'),
     ],
 )
 def test_parts_that_do_not_go_together(build, changes, message):
@@ -81,7 +81,7 @@ def test_teacher_that_says_nothing_of_its_images_is_taken(build, teacher):
 @pytest.mark.parametrize(
     ('head', 'argument'),
     [
-        ({}, 'head.gml.key_channels=6'),
+        ({}, 'head.contrast.key_channels=6'),
         (CONTRASTIVE | dict(contrast=dict(type='TinyContrast')), 'head.contrast.key_channels=6'),
     ],
 )
@@ -100,12 +100,12 @@ def test_teacher_of_other_classes(build, teacher, batch):
 def test_broken_teacher_names_the_head(build, teacher, batch):
     model = build(teacher=teacher())
     model.teacher.model.backbone.conv.bias.data.fill_(float('nan'))
-    with pytest.raises(FloatingPointError, match='GMLClsHead: its keys are not finite'):
+    with pytest.raises(FloatingPointError, match='LongTailLinearClsHead: its keys are not fin'):
         model.loss(*batch(2))
     assert not model.head.contrast.queue.filled.any()
 
 
 def test_batches_that_are_no_views(build, batch):
     inputs, samples = batch(1)
-    with pytest.raises(ValueError, match='GMLClassifier takes one to three views.*got 4'):
+    with pytest.raises(ValueError, match='LongTailClassifier takes one to three views.*got 4'):
         build().loss(list(inputs), samples)

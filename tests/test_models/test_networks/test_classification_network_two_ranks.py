@@ -1,4 +1,4 @@
-"""A GMLClassifier trained by two processes is one trained by one that sees both batches."""
+"""A LongTailClassifier trained by two processes is one trained by one that sees both batches."""
 
 import pytest
 import torch
@@ -41,14 +41,14 @@ def build(folder, dtype=torch.float64, key_momentum=None, teacher=False, views=1
     torch.manual_seed(0)
     head = dict(
         type='lt_mm.GMLClsHead', num_classes=4, in_channels=8,
-        gml=dict(size=200, min_size=50, widths=(8, 6), **gml),
+        contrast=dict(size=200, min_size=50, widths=(8, 6), **gml),
     )  # fmt: skip
     plain = dict(
         type='ImageClassifier',
         backbone=dict(type='EncoderWithoutNorm'),
         head=dict(type='LinearClsHead', num_classes=4, in_channels=8),
     )
-    cfg = dict(plain, type='lt_mm.GMLClassifier', head=head, key_momentum=key_momentum)
+    cfg = dict(plain, type='lt_mm.LongTailClassifier', head=head, key_momentum=key_momentum)
     if teacher:
         path = f'{folder}/teacher{dist.get_rank() if dist.is_initialized() else 2}.pth'
         torch.save(MODELS.build(plain).state_dict(), path)

@@ -1,4 +1,4 @@
-"""RoutedClassifier: the predictions of its head, with experts run on those that ask alone."""
+"""Routing in a LongTailClassifier: predictions of the head, experts run on those that ask."""
 
 import copy
 
@@ -12,14 +12,15 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 MODEL = dict(
-    type='lt_mm.RoutedClassifier',
+    type='lt_mm.LongTailClassifier',
+    freeze_encoder=True,
     data_preprocessor=dict(mean=[0.0] * 3, std=[1.0] * 3),
     backbone=dict(
         type='lt_mm.MultiExpertResNet',
         backbone=dict(type='lt_mm.ResNetCifar6n2', depth=8, widths=(4, 8, 8)),
     ),
     neck=dict(type='lt_mm.ExpertGlobalAveragePooling'),
-    head=dict(type='lt_mm.RoutedClsHead', num_classes=6, in_channels=8),
+    head=dict(type='lt_mm.RoutedClsHead', num_classes=6, in_channels=8, experts=[dict()] * 3),
 )
 
 
@@ -88,13 +89,24 @@ def test_training_changes_the_routers_alone():
     assert changed and all(name.startswith('head.routers.') for name in changed)
 
 
-def test_parts_of_another_kind():
+def test_an_encoder_that_would_be_trained_in_vain():
     init_default_scope('mmpretrain')
-    head = dict(type='lt_mm.MultiExpertClsHead', num_classes=6, in_channels=8)
-    with pytest.raises(ValueError, match='has a MultiExpertClsHead and needs a lt_mm.RoutedCls'):
-        MODELS.build(dict(MODEL, head=head))
-    with pytest.raises(ValueError, match='has a LeNet5 and needs a lt_mm.MultiExpertResNet'):
-        MODELS.build(dict(MODEL, backbone=dict(type='LeNet5')))
+    with pytest.raises(
+        ValueError, match='RoutedClsHead trains its routers alone, but LongTailClas'
+    ):
+        MODELS.build(dict(copy.deepcopy(MODEL), freeze_encoder=False))
+
+
+def test_in_another_network_all_experts_run_and_predictions_are_the_same():
+    images = torch.randn(16, 3, 16, 16)
+    model = divided(build(), images)
+    cfg = dict(copy.deepcopy(MODEL), type='ImageClassifier')
+    del cfg['freeze_encoder']
+    plain = MODELS.build(cfg).eval()
+    plain.load_state_dict(model.state_dict())
+    for mine, other in zip(model.predict(images), plain.predict(images), strict=True):
+        torch.testing.assert_close(mine.pred_score, other.pred_score)
+        assert mine.num_experts == other.num_experts
 
 
 def test_two_stages_in_a_runner(tmp_path):
@@ -108,6 +120,7 @@ def test_two_stages_in_a_runner(tmp_path):
     )
     head = dict(MODEL['head'], type='lt_mm.MultiExpertClsHead', num_classes=10)
     first = dict(MODEL, type='ImageClassifier', head=head)
+    del first['freeze_encoder']
     second = dict(MODEL, head=dict(MODEL['head'], num_classes=10))
 
     def runner(name, model, metrics, **changes):

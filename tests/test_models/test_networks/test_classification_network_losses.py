@@ -1,4 +1,4 @@
-"""Every contrast loss of the package trains in a GMLClassifier, built by config."""
+"""Every contrast loss of the package trains in a LongTailClassifier, built by config."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_two_steps(build, batch, teacher, peer, views):
         changes['teacher'] = teacher()
     if peer == 'paco':
         changes['key_momentum'] = 0.9
-    model = build(head=dict(type='lt_mm.ContrastiveClsHead', **PEERS[peer]), **changes)
+    model = build(head=dict(type='lt_mm.CosineClsHead', **PEERS[peer]), **changes)
     model.init_weights()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     before = {name: value.clone() for name, value in trained.items()}
