@@ -1,5 +1,6 @@
 """LongTailHead: what its parts compute, restated; which features, keys and labels meet."""
 
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -205,6 +206,20 @@ def test_what_is_ignored_is_the_heads_to_say(ignore_index):
     assert torch.equal(head.contrast.queue.filled, torch.minimum(
         expected, head.contrast.queue.lengths
     ))  # fmt: skip
+
+
+@contrasts
+def test_half_precision(contrast):
+    head, data, found = gml_head(contrast=contrast, dropout_ratio=0), batch(), []
+    for enabled in (False, True):
+        other = copy.deepcopy(head)
+        torch.manual_seed(0)  # for the pixels that are sampled
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+            found.append(losses_in(other.loss(*data, train_cfg={})))
+        sum(found[-1].values()).backward()
+        assert all(one.grad.isfinite().all() for one in other.parameters() if one.requires_grad)
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=0.05, atol=0.05)
 
 
 def test_inference_is_the_classifier_alone():

@@ -1,5 +1,8 @@
 """LongTailHead on the heads of mmsegmentation and of others: which work, and which say why not."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from decode_heads import (
@@ -9,6 +12,7 @@ from decode_heads import (
     LAST,
     SIX,
     batch,
+    built,
     config,
     inputs_of,
     long_tail,
@@ -24,6 +28,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from lt_mm.models.counts import set_class_counts
+from lt_mm.models.heads import LongTailHead
 from lt_mm.structures import ClassCounts
 
 ADDED = ('alignment.', 'post_compensation.', 'contrast.', 'distillation.')
@@ -136,6 +141,23 @@ def test_a_head_of_a_user_that_is_in_the_registry_or_given_as_a_class(base):
     losses, moved = step(head, batch())
     assert 'loss_gml' in losses and {'scale', 'conv_seg.weight'} <= moved
     assert predict(head, inputs_of()).shape == (2, 4, 16, 16)
+
+
+class WrittenByAUser(LongTailHead, HeadOfAUser):
+    """What can be written down, too, and pickled as what it is."""
+
+
+def test_a_class_that_a_user_writes():
+    head = built(
+        config(None, type=WrittenByAUser, **LAST, classifier='cosine', contrast=GML, scale=3.0)
+    )
+    assert type(head) is WrittenByAUser and (head.scale == 3.0).all()
+    assert 'loss_gml' in step(head, batch())[0]
+    for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
+        assert type(other) is WrittenByAUser
+        assert torch.equal(predict(other, (inputs := inputs_of())), predict(head, inputs))
+    same = built(config('HeadOfAUser', type=LongTailHead, **LAST))
+    assert same.state_dict().keys() <= head.state_dict().keys() | {'conv_seg.bias'}
 
 
 def test_a_head_of_a_users_own_package(tmp_path, monkeypatch):
