@@ -61,7 +61,7 @@ class HeadOfAUser(BaseDecodeHead):
 
 
 @MODELS.register_module()
-class HeadPastItsClassifier(FCNHead):
+class HeadThatPassesClsSegBy(FCNHead):
     def forward(self, inputs):
         return self.conv_seg(self._forward_feature(inputs))
 
@@ -216,7 +216,7 @@ def test_a_head_that_takes_its_classifier_away():
 
 
 def test_a_head_that_passes_its_classifier_by_is_told_at_once():
-    head = long_tail('HeadPastItsClassifier', **SIX['FCNHead'], alignment=OPTIONS['alignment'])
+    head = long_tail('HeadThatPassesClsSegBy', **SIX['FCNHead'], alignment=OPTIONS['alignment'])
     for mode in (True, False):
         with pytest.raises(RuntimeError, match='gave logits without calling cls_seg, so .* choose'):
             head.train(mode)(inputs_of())
