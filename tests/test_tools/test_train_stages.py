@@ -181,6 +181,55 @@ def test_nothing_is_trained_where_a_later_stage_lacks_data(train, home):
     assert not (home / 'lacking').exists()
 
 
+STUDENT = """
+_base_ = 'tiny.py'
+earlier_stages = dict(teacher=dict(config='{{ fileDirname }}/tiny.py', gives='teacher'))
+model = dict(
+    type='lt_mm.LongTailEncoderDecoder',
+    teacher=dict(),
+    decode_head=dict(type='lt_mm.GMLFCNHead', contrast=dict(size=30, min_size=2, widths=(4,))))
+custom_hooks = [dict(type='lt_mm.ClassCountsHook')]
+variants = dict(
+    longer=dict(train_cfg=dict(max_iters=4)),
+    untaught=dict(earlier_stages=None, model=dict(teacher=None)))
+"""
+
+
+def test_a_student_whose_teacher_an_earlier_stage_gives(run_tool, write_config, tmp_path, capsys):
+    folders = dict(images=256, labels=3)
+    write_config(tmp_path / 'tiny.py', 'tiny_segmentation.py', folders, tmp_path / 'data')
+    (tmp_path / 'student.py').write_text(STUDENT)
+    run_tool('train.py', 'student.py', cwd=tmp_path)
+    folder = tmp_path / 'work_dirs' / 'student'
+    assert f'stage teacher: trained, {folder}/teacher/iter_2.pth' in capsys.readouterr().out
+    shutil.rmtree(folder / 'teacher')
+    # A test needs no teacher, neither by the config nor by the one that the training left.
+    for config in ('student.py', folder / 'student.py'):
+        places = ('--work-dir', 'tested')
+        run_tool('test.py', config, folder / 'iter_2.pth', *places, cwd=tmp_path)
+        assert 'mIoU' in capsys.readouterr().out
+    # Without any stage it is missed before anything is trained.
+    with pytest.raises(SystemExit):
+        run_tool('train.py', 'student.py', '--cfg-options', 'earlier_stages=None', cwd=tmp_path)
+    assert 'has no config and no checkpoint: give model.teacher' in capsys.readouterr().err
+
+
+def test_variants_of_a_config(run_tool, write_config, tmp_path, capsys):
+    folders = dict(images=256, labels=3)
+    write_config(tmp_path / 'tiny.py', 'tiny_segmentation.py', folders, tmp_path / 'data')
+    (tmp_path / 'student.py').write_text(STUDENT)
+    run_tool('train.py', 'student.py', '--variant', 'untaught', cwd=tmp_path)
+    folder = tmp_path / 'work_dirs' / 'student_untaught'
+    assert sorted(path.name for path in folder.glob('*.pth')) == ['iter_2.pth']
+    assert 'stage teacher' not in capsys.readouterr().out
+    given = ('student.py', folder / 'iter_2.pth', '--variant', 'untaught')
+    run_tool('test.py', *given, cwd=tmp_path)
+    assert len(list(folder.glob('2*'))) == 2
+    with pytest.raises(SystemExit):
+        run_tool('train.py', 'student.py', '--variant', 'taught', cwd=tmp_path)
+    assert 'choose from longer, untaught' in capsys.readouterr().err
+
+
 # What makes the demo's GML config and the teacher it names small.
 SMALL = [
     'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
