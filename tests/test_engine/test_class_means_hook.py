@@ -166,6 +166,50 @@ def means_of_all(rank=0):
     return found
 
 
+def test_means_are_of_what_each_classifier_is_given():
+    """Behind a normalisation in the head, and in several experts."""
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    levit = dict(MODEL['head'], base='LeViTClsHead')
+    experts = dict(
+        type='lt_mm.MultiExpertClsHead', num_classes=10, in_channels=64,
+        experts=[MODEL['head']] * 2,
+    )  # fmt: skip
+    several = dict(
+        backbone=dict(
+            type='lt_mm.MultiExpertResNet', num_experts=2, width_factor=1.0,
+            backbone=MODEL['backbone'],
+        ),
+        neck=dict(type='lt_mm.ExpertGlobalAveragePooling'),
+    )  # fmt: skip
+    for changes, paths in (
+        (dict(head=levit), ['head.head.linear']),
+        (dict(several, head=experts), ['head.experts.0.fc', 'head.experts.1.fc']),
+    ):
+        model = MODELS.build(copy.deepcopy(MODEL | changes))
+        for part in model.modules():
+            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                torch.nn.init.normal_(part.running_mean, std=0.1)
+        ClassMeansHook().before_test_epoch(FakeRunner(model))
+        given = {path: [] for path in paths}
+        for path in paths:
+            model.get_submodule(path).register_forward_pre_hook(
+                lambda layer, inputs, rows=given[path]: rows.append(inputs[0])
+            )
+        dataset = DATASETS.build(dict(loader('train')['dataset'], indices=151))
+        items = [dataset[index] for index in range(len(dataset))]
+        labels = torch.tensor([int(item['data_samples'].gt_label) for item in items])
+        with torch.no_grad():
+            model.eval()(torch.stack([item['inputs'] for item in items]).float())
+        for path in paths:
+            layer, rows = model.get_submodule(path), given[path][0]
+            torch.testing.assert_close(layer.centre, rows.mean(0), rtol=1e-4, atol=1e-5)
+            rows = torch.nn.functional.normalize(rows - rows.mean(0))
+            for c in labels.unique().tolist():
+                mean = rows[labels == c].mean(0)
+                torch.testing.assert_close(layer.means[c], mean, rtol=1e-4, atol=1e-5)
+
+
 def test_two_ranks_equal_one(two_ranks):
     expected = means_of_all()
     ranks = two_ranks(means_of_all)

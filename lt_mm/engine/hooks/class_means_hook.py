@@ -18,11 +18,12 @@ from lt_mm.registry import HOOKS
 class ClassMeansHook(Hook):
     """Hand class means to whoever has ``set_class_means``, before every validation and test.
 
-    That is ``lt_mm.NearestClassMeanLinear``, see there.
+    That is ``lt_mm.NearestClassMeanLinear``, see there; with several experts each has its own.
 
-    The features of the training set are taken in eval mode, once for 'un' and 'l2n', twice for
-    'cl2n', which needs their mean first; none is kept. Sums are in float64 and over all ranks,
-    each of which reads its share of the samples once, so their number does not matter.
+    The features of the training set are what the classifier is given in eval mode, once for 'un'
+    and 'l2n', twice for 'cl2n', which needs their mean first; none is kept. Sums are in float64 and
+    over all ranks, each of which reads its share of the samples once, so their number does not
+    matter.
 
     Args:
         dataloader: a data loader of the training set, without random
@@ -65,6 +66,9 @@ class ClassMeansHook(Hook):
         training = model.training
         model.eval()
         for layer in layers:
+            # They are linear then and need no means.
+            layer.train()
+        for layer in layers:
             centre = None
             if layer.features == 'cl2n':
                 sums, counts = self._sums(model, layer, 'un', None, 'mean feature')
@@ -84,14 +88,17 @@ class ClassMeansHook(Hook):
         """(C, D) sums of the prepared features of each class, and (C,) numbers of samples."""
         sums = torch.zeros_like(layer.means, dtype=torch.float64)
         counts = torch.zeros_like(layer.counts)
+        given: list[Tensor] = []
+        handle = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
         batches = track(self._loader, f'{title} of the training set', disable=not is_main_process())
         for batch in batches:
             data = model.data_preprocessor(batch, training=False)
             labels = _labels(data['data_samples']).to(sums.device)
-            features = model.extract_feat(data['inputs'], stage='pre_logits').float()
-            prepared = normalize_features(features, kind, centre)
+            model(data['inputs'], mode='tensor')
+            prepared = normalize_features(given.pop().float(), kind, centre)
             sums.index_add_(0, labels, prepared.double())
             counts += labels.bincount(minlength=len(counts))
+        handle.remove()
         all_reduce(sums)
         all_reduce(counts)
         return sums, counts

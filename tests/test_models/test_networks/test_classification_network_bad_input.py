@@ -1,4 +1,4 @@
-"""What LongTailClassifier refuses, when it is built, when training starts, or at the first batch."""
+"""What LongTailClassifier refuses: when it is built, when training starts, at a batch."""
 
 import re
 
