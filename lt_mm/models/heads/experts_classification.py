@@ -111,7 +111,7 @@ class MultiExpertClsHead(BaseModule):
         if feats[-1].ndim != 3 or feats[-1].shape[1:] != wanted:
             raise ValueError(
                 f'features of shape {tuple(feats[-1].shape)} reached {type(self).__name__}, but it '
-                f'has num_experts={wanted[0]} and in_channels={wanted[1]} and needs '
+                f'has {wanted[0]} experts and in_channels={wanted[1]} and needs '
                 f'(N, {wanted[0]}, {wanted[1]}); take lt_mm.MultiExpertResNet of as many experts '
                 'and the neck lt_mm.ExpertGlobalAveragePooling, or correct the head.'
             )

@@ -103,7 +103,7 @@ class ExpertLoss(nn.Module, metaclass=ABCMeta):
         if logits.ndim < 3 or len(logits) < 2:
             raise ValueError(
                 f'logits of shape {tuple(logits.shape)} reached {name}, but it needs '
-                '(E, N, C, ...) of two experts or more; raise num_experts, or leave interplay out.'
+                '(E, N, C, ...) of two experts or more; give another one, or leave interplay out.'
             )
         soft = target.is_floating_point()
         wanted = logits.shape[1:] if soft else logits.shape[1:2] + logits.shape[3:]

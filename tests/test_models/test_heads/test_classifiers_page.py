@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpretrain.models.heads import VisionTransformerClsHead
 
 from lt_mm.registry import DATA_SAMPLERS, HOOKS, MODELS
 
@@ -30,14 +31,32 @@ def test_configs(block, tmp_path):
     assert model.eval()(torch.randn(2, 3, 16, 16)).shape == (2, 10)
 
 
-def test_hooks_and_the_line_for_another_head():
+def test_hooks_and_the_head_on_another_base():
     names = {}
     for block in BLOCKS:
         if '_base_' not in block:
             exec(block, names)
     assert [HOOKS.build(hook) for hook in names['custom_hooks']]
-    head = names['DecoupledStackedHead'](3, 5, mid_channels=[4], post_compensation=dict())
-    assert head.post_compensation.class_counts.num_classes == 3
+    head = MODELS.build(names['model']['head'])
+    assert isinstance(head, VisionTransformerClsHead) and head.classifier_path == 'layers.head'
+    learning = {name for name, value in head.named_parameters() if value.requires_grad}
+    assert learning and all(name.startswith('alignment.') for name in learning)
+
+
+def test_bases_of_the_page():
+    row = re.search(r'\| `LongTailClsHead` \| any(.*)', PAGE)[1]
+    bases = re.findall(r'`(\w+Head)`', row)
+    further = dict(StackedLinearClsHead=dict(mid_channels=[4]), VigClsHead=dict(hidden_dim=4))
+    for base in set(bases) - {'ClsHead'}:
+        cfg = dict(type='lt_mm.LongTailClsHead', base=base, num_classes=3, in_channels=5)
+        head = MODELS.build({**cfg, **further.get(base, {})})
+        assert head.train()((torch.randn(2, 5),)).shape == (2, 3), base
+    assert len(set(bases)) == 7
+    refused = re.findall(r'`(\w+ClsHead)` \(a', PAGE)
+    assert len(refused) == 2
+    for base in refused:
+        with pytest.raises(ValueError, match=f'base of LongTailClsHead is {base}'):
+            MODELS.build(dict(type='lt_mm.LongTailClsHead', base=base))
 
 
 @pytest.mark.parametrize('arguments', sorted(set(ARGUMENTS)))
@@ -46,7 +65,7 @@ def test_arguments(arguments):
     counts = dict(class_counts=[5, 3, 1])
     if 'post_compensation' in given:
         given['post_compensation'] |= counts
-    head = MODELS.build(dict(type='lt_mm.DecoupledClsHead', num_classes=3, in_channels=4, **given))
+    head = MODELS.build(dict(type='lt_mm.LongTailClsHead', num_classes=3, in_channels=4, **given))
     assert head.train()((torch.randn(2, 4),)).shape == (2, 3)
 
 

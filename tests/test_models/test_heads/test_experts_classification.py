@@ -349,7 +349,7 @@ def test_arguments_of_earlier_versions_name_their_successors(changes, words):
 
 @pytest.mark.parametrize('shape', [(4, 5), (4, 2, 5), (4, 3, 6), (4, 3, 5, 1, 1)])
 def test_features_that_do_not_fit_are_named(shape):
-    with pytest.raises(ValueError, match=r'num_experts=3 and in_channels=5.*\(N, 3, 5\)'):
+    with pytest.raises(ValueError, match=r'has 3 experts and in_channels=5.*\(N, 3, 5\)'):
         build()((torch.zeros(shape),))
 
 
