@@ -1,1 +1,1 @@
-"""What runs around the model: hooks and compatibility with the installed stack."""
+"""What acts during a run: hooks, launching, several processes, checks of the data."""

@@ -31,7 +31,7 @@ def load_clip_text_encoder(checkpoint: str | os.PathLike) -> CLIPTextEncoder:
     there after the prefix 'text_encoder.'. Weights of the image encoder are passed over.
 
     Args:
-        checkpoint: of tensors only, see :func:`lt_mm.models.teachers.load_weights`.
+        checkpoint: of tensors only, see :func:`lt_mm.checkpoints.load_weights`.
 
     Returns:
         The encoder in eval mode, in float32, on the CPU.
