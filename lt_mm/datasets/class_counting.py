@@ -1,15 +1,23 @@
 """Which classes the samples of a data set show: counted once, for samplers and class counts."""
 
+import logging
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.logging import print_log
 from scipy import sparse
 from torch.utils.data import Dataset
 
+from lt_mm.datasets.label_reading import locate, random_numbers_kept, readers_of
 from lt_mm.datasets.map_counting import count_maps, first_leaf, show_progress
 from lt_mm.structures import ClassCounts
+
+BEAT = 1.0
+"""Seconds between two messages of rank 0 while it counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +86,9 @@ def count_samples(
 ) -> SampleCounts:
     """Count the classes of every sample; rank 0 does, and the others wait for what it found.
 
+    They wait as long as it takes, whatever the timeout of the process group; an error on rank 0 is
+    raised by all.
+
     Segmentation maps are read in one pass, see :func:`~lt_mm.datasets.map_counting.count_maps`,
     and their counts kept; labels of classification are in memory and counted each time, both under
     a progress bar. A wrapper that only mixes images (``mmseg.MultiImageMixDataset``) is counted as
@@ -98,9 +109,62 @@ def count_samples(
         ValueError: If it is empty, without any label, or holds one that is neither a class nor
             ignored.
     """
-    shared = [_count(dataset, cache_dir, num_workers) if is_main_process() else None]
-    broadcast_object_list(shared)
-    return shared[0]
+    if not is_distributed():
+        return _count(dataset, cache_dir, num_workers)
+    return _from_rank_zero(lambda: _count(dataset, cache_dir, num_workers))
+
+
+def _from_rank_zero(count: Callable[[], SampleCounts]) -> SampleCounts:
+    """What rank 0 counts, on all ranks, which may wait for it longer than collectives may take."""
+    state = _Counting()
+    if is_main_process():
+        thread = threading.Thread(target=state.run, args=(count,), daemon=True)
+        thread.start()
+    while True:
+        if is_main_process():
+            thread.join(BEAT)
+        # One message a moment keeps each collective short.
+        shared = [state.told() if is_main_process() else None]
+        broadcast_object_list(shared)
+        if not is_main_process():
+            state.take(shared[0])
+        if shared[0]['is_done']:
+            break
+    if state.own_error is not None:
+        raise state.own_error
+    if state.error:
+        kind, text = state.error
+        raise _KINDS.get(kind, RuntimeError)(f'{text} (on rank 0, which counts the classes)')
+    return state.found
+
+
+class _Counting:
+    """How far counting has come, and what came of it."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.found: SampleCounts | None = None
+        self.error: tuple[str, str] | None = None
+        self.own_error: BaseException | None = None
+
+    def run(self, count: Callable[[], SampleCounts]) -> None:
+        try:
+            self.found = count()
+        except BaseException as error:
+            self.own_error = error
+            self.error = type(error).__name__, str(error)
+        self.is_done = True
+
+    def told(self) -> dict:
+        if not self.is_done:
+            return dict(is_done=False)
+        return dict(is_done=True, found=self.found, error=self.error)
+
+    def take(self, told: dict) -> None:
+        vars(self).update(told)
+
+
+_KINDS = {kind.__name__: kind for kind in (TypeError, ValueError, FileNotFoundError)}
 
 
 def count_classes(dataset: Dataset, num_workers: int = 0) -> dict[str, ClassCounts]:
@@ -131,72 +195,105 @@ def has_segmentation_maps(dataset: Dataset) -> bool:
     Returns:
         bool: True if the first sample names a segmentation map.
     """
-    dataset = _unwrap_mixing(dataset)
-    if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
+    if not hasattr(dataset, '__len__') or len(dataset) == 0:
         return False
-    return dataset.get_data_info(0).get('seg_map_path') is not None
+    leaf, index, _ = locate(dataset, 0)
+    if not hasattr(leaf, 'get_data_info'):
+        return False
+    return leaf.get_data_info(index).get('seg_map_path') is not None
 
 
 def _count(dataset: Dataset, cache_dir: str | os.PathLike | None, num_workers: int) -> SampleCounts:
-    dataset = _unwrap_mixing(dataset)
-    name = type(first_leaf(dataset)).__name__
-    if not hasattr(dataset, 'get_data_info') or not hasattr(dataset, 'metainfo'):
+    leaf = first_leaf(dataset)
+    name = type(leaf).__name__
+    if not hasattr(leaf, 'get_data_info') or not hasattr(leaf, 'metainfo'):
         raise TypeError(
             f'the classes of {name} cannot be counted, because it has no get_data_info and '
             'metainfo as mmengine data sets do: give the hook class_counts as a name, a path or a '
             "list, and the data loader a sampler of mmengine's own"
         )
     if len(dataset) == 0:
-        raise ValueError(f'{name} has no sample to count: check its data_root and data_prefix')
+        raise ValueError(
+            f'{name} has no sample to count, because none was found{_folders(leaf)}: check its '
+            'data_root, data_prefix, ann_file and the suffixes of its files'
+        )
+    names = tuple(getattr(dataset, 'metainfo', leaf.metainfo).get('classes') or ())
     is_segmentation = has_segmentation_maps(dataset)
     if is_segmentation:
-        table = count_maps(dataset, cache_dir, num_workers)
+        if not names:
+            raise ValueError(
+                f'{name} has no class names, so the number of classes is unknown: '
+                'give it metainfo=dict(classes=(...)), or the hook a list of class_counts'
+            )
+        table = count_maps(dataset, len(names), cache_dir, num_workers)
     else:
-        table = _count_labels(dataset, name)
+        table = _count_labels(dataset, name, len(names))
     if table.nnz == 0:
         raise ValueError(
             f'no sample of {name} shows a class: check its ann_file, or the ignore_index and '
-            'reduce_zero_label of its maps'
+            'reduce_zero_label of its maps, or whether these mark classes with '
+            f'{getattr(leaf, "ignore_index", 255)}'
         )
-    classes = dataset.metainfo.get('classes')
-    return SampleCounts(
-        table,
-        unit='pixels' if is_segmentation else 'images',
-        class_names=tuple(classes) if classes else None,
-        name=name,
-    )
+    unit = 'pixels' if is_segmentation else 'images'
+    _warn(name, table.sum(axis=0), names, unit)
+    return SampleCounts(table, unit=unit, class_names=names or None, name=name)
 
 
-def _count_labels(dataset: Dataset, name: str) -> sparse.csr_array:
+def _folders(leaf: Dataset) -> str:
+    """Where a data set has looked, as far as it tells."""
+    prefix = getattr(leaf, 'data_prefix', None)
+    folders = [str(path) for path in prefix.values()] if isinstance(prefix, dict) else []
+    places = [*folders, getattr(leaf, 'ann_file', None)]
+    places = [os.path.abspath(place) for place in places if place]
+    return f' in {" and ".join(places)}' if places else ''
+
+
+def _warn(name: str, counts: np.ndarray, names: tuple[str, ...], unit: str) -> None:
+    """Point out what counts look like when labels are not those that were meant."""
+    shown = np.flatnonzero(counts)
+    if len(counts) > 1 and len(shown) == 1:
+        c = int(shown[0])
+        title = f'{c} ({names[c]})' if names else f'{c}'
+        cure = (
+            'check reduce_zero_label, ignore_index, and whether the maps mark a class with 255'
+            if unit == 'pixels'
+            else 'check the annotation file and the class names'
+        )
+        print_log(
+            f'Class counts of {name}: class {title} holds all {int(counts[c]):,} labelled {unit}, '
+            f'and {len(counts) - 1} others none: {cure}',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _count_labels(dataset: Dataset, name: str, known: int) -> sparse.csr_array:
     """A one for each class of each sample, (N, C) int64, however often the sample names it."""
-    if dataset.get_data_info(0).get('gt_label') is None:
-        raise TypeError(
-            f"the samples of {name} have neither 'seg_map_path' nor 'gt_label': give class_counts "
-            'as a name, a path or a list'
-        )
-    samples = show_progress(range(len(dataset)), len(dataset))
-    labels = [np.unique(dataset.get_data_info(i)['gt_label']) for i in samples]
+    readers, located = readers_of(dataset, 'gt_label')
+
+    def labels_of(part: tuple, leaf: Dataset, index: int) -> np.ndarray:
+        return np.unique(readers[part].reader(leaf.get_data_info(index)))
+
+    with random_numbers_kept():
+        labels = [labels_of(*sample) for sample in show_progress(located, len(located))]
     owners = np.repeat(np.arange(len(labels)), [len(label) for label in labels])
     flat = np.concatenate(labels).astype(np.int64)
-    known = len(dataset.metainfo.get('classes') or ())
     num_classes = known or int(flat.max(initial=0)) + 1
     wrong = np.flatnonzero((flat < 0) | (flat >= num_classes))
     if len(wrong):
-        info = dataset.get_data_info(int(owners[wrong[0]]))
+        _, leaf, index = located[int(owners[wrong[0]])]
+        path = leaf.get_data_info(index).get('img_path', 'a sample without img_path')
         raise ValueError(
-            f"'{info.get('img_path', 'a sample without img_path')}' has label {flat[wrong[0]]}, "
-            f'which is none of the {num_classes} classes: check the annotation file and the class '
-            'names of the data set'
+            f"'{path}' has label {flat[wrong[0]]}, which is none of the {num_classes} classes: "
+            'check the annotation file and the class names of the data set'
+        )
+    if not known and len(flat) and flat.min() > 0:
+        print_log(
+            f'Class counts of {name}: labels begin at {flat.min()}, and without class names '
+            f'{num_classes} classes are counted, of which the first have no sample: number labels '
+            'from 0, or give metainfo=dict(classes=(...))',
+            logger='current',
+            level=logging.WARNING,
         )
     ones = np.ones(len(flat), dtype=np.int64)
     return sparse.csr_array((ones, (owners, flat)), shape=(len(dataset), num_classes))
-
-
-def _unwrap_mixing(dataset: Dataset) -> Dataset:
-    """The outermost data set that tells the annotation of its samples, if any, else the innermost.
-
-    That looks through wrappers that only mix images.
-    """
-    while not hasattr(dataset, 'get_data_info') and hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    return dataset

@@ -1,141 +1,183 @@
 """Pixels of each class in the segmentation maps of a data set: each map read once, kept on disk."""
 
+import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
-from mmcv.transforms import LoadAnnotations as MMCVLoadAnnotations
-from mmengine.fileio import LocalBackend, get_file_backend
-from mmseg.datasets.transforms import LoadAnnotations
 from rich.console import Console
 from rich.progress import track
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from lt_mm.compat import whole_dataset
 from lt_mm.datasets.count_cache import CountCache, FileState
+from lt_mm.datasets.label_reading import (
+    LabelReader,
+    locate,
+    random_numbers_kept,
+    readers_of,
+)
 
 
 def count_maps(
-    dataset: Dataset, cache_dir: str | os.PathLike | None = None, num_workers: int = 0
+    dataset: Dataset,
+    num_classes: int,
+    cache_dir: str | os.PathLike | None = None,
+    num_workers: int = 0,
 ) -> sparse.csr_array:
     """Count the pixels of each class in the segmentation map of every sample.
 
-    A map that several samples share is read once. Maps are read as the data set's own pipeline
-    reads them (``reduce_zero_label``, ``label_map``), without its augmentations, and pixels of
-    ``ignore_index`` are left out.
+    A map that several samples share is read once. Maps are read part by part, each as its own
+    pipeline reads them (``reduce_zero_label``, ``label_map``, transforms of a user's own that
+    change labels), without augmentations; see :class:`~lt_mm.datasets.label_reading.LabelReader`.
+    Pixels of ``ignore_index`` are left out.
 
     Args:
-        dataset (Dataset): A data set of mmseg with class names, or an mmengine wrapper around some.
-        cache_dir (str | PathLike, optional): Where counts are kept, see :class:`CountCache`.
-            Defaults to None, nowhere.
+        dataset (Dataset): A data set of mmseg, or a wrapper around some.
+        num_classes (int): C.
+        cache_dir (str | PathLike, optional): Where counts are kept, see :class:`CountCache`. Those
+            that a transform of a user's own takes part in are not. Defaults to None, nowhere.
         num_workers (int): Processes that read maps; 0 reads them in this one. Defaults to 0.
 
     Returns:
         csr_array: Pixels of each class in each sample, shape (N, C), int64.
 
     Raises:
-        ValueError: If there are no class names, or a map holds a label that is neither a class nor
-            ignored.
+        TypeError: If the labels of a part cannot be read as training reads them.
+        ValueError: If a map is damaged, or holds a label that is neither a class nor ignored.
     """
-    counter = _MapCounter.of(dataset)
-    used = [dataset.get_data_info(i)['seg_map_path'] for i in range(len(dataset))]
-    is_local = counter.is_local
-    maps = {path: FileState.of(path, is_local) for path in dict.fromkeys(used)}
+    counters, jobs = _jobs(dataset, num_classes)
+    # What is shared has the same key. A user's own transform may look at more than the map.
+    keys = [
+        (reading, info['seg_map_path'], row if counters[reading].reader.is_own else None)
+        for row, (reading, info) in enumerate(jobs)
+    ]
+    states = {
+        key: FileState.of(key[1], counters[key[0]].reader.is_local(key[1]))
+        for key in dict.fromkeys(keys)
+    }
+    infos = dict(zip(keys, (info for _, info in jobs), strict=True))
     # The rows of the cache are in an order of their own, so that it serves any order of samples.
-    paths = sorted(maps, key=lambda path: (maps[path].path, path))
+    rows = sorted(states, key=lambda key: (states[key].path, key[0], key[1], key[2] or 0))
 
     def count() -> sparse.csr_array:
-        return _count(counter, paths, num_workers)
+        return _count(counters, [(key[0], infos[key]) for key in rows], num_workers, num_classes)
 
-    if cache_dir is None:
+    is_own = any(counter.reader.is_own for counter in counters.values())
+    if cache_dir is None or is_own:
         table = count()
     else:
-        states = [maps[path] for path in paths]
         name = type(first_leaf(dataset)).__name__
-        table = CountCache(cache_dir, name, states, counter.reading, counter.num_classes).get(count)
-    place = {path: i for i, path in enumerate(paths)}
-    return table[[place[path] for path in used]]
+        readings = [key[0] for key in rows] if len(counters) > 1 else [*counters]
+        of_rows = [states[key] for key in rows]
+        table = CountCache(cache_dir, name, of_rows, repr(readings), num_classes).get(count)
+    place = {key: row for row, key in enumerate(rows)}
+    return table[[place[key] for key in keys]]
 
 
-def _count(counter: '_MapCounter', paths: Sequence[str], num_workers: int) -> sparse.csr_array:
+def _jobs(
+    dataset: Dataset, num_classes: int
+) -> tuple[dict[str, '_MapCounter'], list[tuple[str, dict]]]:
+    """How each kind of part is counted, and the part and the map of every sample."""
+    readers, located = readers_of(dataset, 'gt_seg_map')
+    counters, reading_of = {}, {}
+    for part, (reader, leaf, template) in readers.items():
+        counter = _MapCounter(reader, num_classes, getattr(leaf, 'ignore_index', 255), template)
+        # Parts that are read alike share their maps, unless a user's own transforms are asked.
+        reading = f'{part}' if reader.is_own else counter.reading
+        counters.setdefault(reading, counter)
+        reading_of[part] = reading
+    jobs = []
+    for part, leaf, index in located:
+        reading = reading_of[part]
+        info = leaf.get_data_info(index)
+        if not counters[reading].reader.is_own:
+            info = {'seg_map_path': info['seg_map_path']}
+        jobs.append((reading, info))
+    return counters, jobs
+
+
+def _count(
+    counters: dict[str, '_MapCounter'],
+    jobs: Sequence[tuple[str, dict]],
+    num_workers: int,
+    num_classes: int,
+) -> sparse.csr_array:
     data, indices, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [0]
-    with ProcessPoolExecutor(num_workers) if num_workers else nullcontext() as pool:
-        counted = pool.map(counter, paths, chunksize=8) if pool else map(counter, paths)
-        for pixels in show_progress(counted, len(paths)):
+    workers = (
+        ProcessPoolExecutor(num_workers, initializer=_begin_work, initargs=(counters, os.getpid()))
+        if num_workers
+        else nullcontext()
+    )
+    with random_numbers_kept(), workers as pool:
+        if pool:
+            counted = pool.map(_work, jobs, chunksize=8)
+        else:
+            counted = (counters[reading](info) for reading, info in jobs)
+        for pixels in show_progress(counted, len(jobs)):
             shown = np.flatnonzero(pixels)
             indices.append(shown)
             data.append(pixels[shown])
             ends.append(ends[-1] + len(shown))
     parts = np.concatenate(data), np.concatenate(indices), np.array(ends)
-    return sparse.csr_array(parts, shape=(len(paths), counter.num_classes))
+    return sparse.csr_array(parts, shape=(len(jobs), num_classes))
+
+
+_of_worker: dict[str, '_MapCounter'] = {}
+
+
+def _begin_work(counters: dict[str, '_MapCounter'], parent: int) -> None:
+    """Take over the counters, and end with the process that started this one."""
+    _of_worker.update(counters)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    # A parent that is killed tells nobody, and its children would wait for work for ever, with
+    # whatever they inherited of it, such as the port of rank 0. A forked child is told by the
+    # number alone, as its siblings keep the pipe open; a server that forks has another number.
+    is_child = os.getppid() == parent
+    starter = multiprocessing.parent_process()
+    while starter.is_alive() and not (is_child and os.getppid() != parent):
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _work(job: tuple[str, dict]) -> np.ndarray:
+    return _of_worker[job[0]](job[1])
 
 
 @dataclass
 class _MapCounter:
-    """Counts the pixels of one segmentation map; small, as every worker is sent a copy.
+    """Counts the pixels of one segmentation map."""
 
-    The ``label_map`` and ``reduce_zero_label`` of the first sample serve all: a ConcatDataset
-    insists on equal meta information, which holds both.
-    """
-
-    template: dict
-    loader: MMCVLoadAnnotations
+    reader: LabelReader
     num_classes: int
     ignore_index: int
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> '_MapCounter':
-        leaf = first_leaf(dataset)
-        classes = dataset.metainfo.get('classes')
-        if not classes:
-            raise ValueError(
-                f'{type(leaf).__name__} has no class names, so the number of classes is unknown: '
-                'give it metainfo=dict(classes=(...)), or the hook a list of class_counts'
-            )
-        template = dataset.get_data_info(0)
-        transforms = getattr(getattr(leaf, 'pipeline', None), 'transforms', ())
-        own = [t for t in transforms if isinstance(t, MMCVLoadAnnotations)]
-        # A copy, because the loader keeps the reduce_zero_label of the first sample it meets.
-        loader = (
-            deepcopy(own[0])
-            if own
-            else LoadAnnotations(backend_args=getattr(leaf, 'backend_args', None))
-        )
-        if getattr(loader, 'reduce_zero_label', False) is None:
-            loader.reduce_zero_label = template.get('reduce_zero_label')
-        ignore_index = getattr(leaf, 'ignore_index', 255)
-        return cls(template, loader, len(classes), ignore_index)
+    template: dict
 
     @property
     def reading(self) -> str:
         """Whatever decides the counts of a map beside its content."""
         settings = [self.template.get(key) for key in ('reduce_zero_label', 'label_map')]
-        settings += [self.ignore_index, type(self.loader).__qualname__, vars(self.loader)]
-        return repr(settings)
+        return repr([*settings, self.ignore_index, self.reader.reading])
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the maps are files of this machine."""
-        backend_args = getattr(self.loader, 'backend_args', None)
-        backend = get_file_backend(self.template['seg_map_path'], backend_args=backend_args)
-        return isinstance(backend, LocalBackend)
-
-    def __call__(self, path: str) -> np.ndarray:
+    def __call__(self, info: dict) -> np.ndarray:
         """Pixels of each class, shape (C,), int64."""
-        info = {**self.template, 'seg_map_path': path, 'seg_fields': []}
-        labels = np.asarray(self.loader(info)['gt_seg_map']).ravel()
+        labels = self.reader(info if self.reader.is_own else {**self.template, **info}).ravel()
         labels = labels[labels != self.ignore_index]
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
         if len(wrong):
             raise ValueError(
-                f"'{path}' holds label {wrong[0]} in {len(wrong)} pixels, which is neither one of "
-                f'the {self.num_classes} classes nor ignore_index={self.ignore_index}: check '
-                'reduce_zero_label, ignore_index and the class names of the data set'
+                f"'{info['seg_map_path']}' holds label {wrong[0]} in {len(wrong)} pixels, which is "
+                f'neither one of the {self.num_classes} classes nor '
+                f'ignore_index={self.ignore_index}: check reduce_zero_label, ignore_index and the '
+                'class names of the data set'
             )
         return np.bincount(labels, minlength=self.num_classes)
 
@@ -154,17 +196,11 @@ def show_progress(items: Iterable, total: int) -> Iterable:
 
 
 def first_leaf(dataset: Dataset) -> Dataset:
-    """The first data set at the bottom of mmengine's wrappers.
+    """The data set at the bottom of wrappers that reads the first sample, or the first there is.
 
     Args:
         dataset (Dataset): A data set or a wrapper.
     """
-    while True:
-        if hasattr(dataset, 'datasets'):
-            dataset = dataset.datasets[0]
-        elif hasattr(dataset, 'dataset'):
-            dataset = dataset.dataset
-        elif whole_dataset(dataset) is not dataset:
-            dataset = whole_dataset(dataset)
-        else:
-            return dataset
+    while len(dataset) == 0 and (hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset')):
+        dataset = dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset.dataset
+    return locate(dataset, 0)[0] if len(dataset) else dataset
