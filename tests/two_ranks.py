@@ -63,7 +63,7 @@ def run_on_two_ranks(function, *args, folder, timeout=300):
 
 def _rank(rank, call, folder):
     torch.set_num_threads(1)
-    # As the fixture of that name does: imports are no garbage.
+    # mmengine collects garbage for every data set: what was imported is none.
     gc.freeze()
     function, args = pickle.loads(call)
     # A rank that waits in vain for the other tells where, before both are killed.
