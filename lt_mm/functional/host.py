@@ -47,12 +47,12 @@ def true_places(mask: Tensor, number: int) -> Tensor:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on a device, copied without waiting for it.
+    """A tensor on a device, copied from the host without waiting.
 
     Args:
-        tensor: on the host, and not to be written to afterwards.
+        tensor: on the host, and not to be written to afterwards, or there already.
         device: where it is wanted.
     """
-    if device.type == 'cuda':
+    if device.type == 'cuda' and tensor.device.type == 'cpu':
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

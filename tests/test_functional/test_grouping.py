@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from host_syncs import HostSyncs
 
 from lt_mm.functional import rank_within_group, sample_per_group
 
@@ -39,3 +40,13 @@ def test_sample_is_uniform_within_a_group():
 def test_sample_needs_a_positive_limit():
     with pytest.raises(ValueError, match='most is 0'):
         sample_per_group(torch.zeros(3), 0)
+
+
+def test_a_sample_of_known_size_is_the_same_without_waiting():
+    groups = torch.tensor([3] * 50 + [1] * 2 + [7] * 10)
+    torch.manual_seed(0)
+    expected = sample_per_group(groups, 5)
+    torch.manual_seed(0)
+    with HostSyncs() as found:
+        chosen = sample_per_group(groups, 5, size=12)
+    assert torch.equal(chosen, expected) and not found.waits

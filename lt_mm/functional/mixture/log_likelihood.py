@@ -61,8 +61,7 @@ def class_log_likelihood(
     Source: Suh and Seo, "Long-Tailed Recognition by Mutual Information Maximization between
     Latent Features and Ground-Truth Labels", ICML 2023, eq. 3; ``log s(x|y)``.
     """
-    sizes = lengths.cpu()
-    _check(queries, keys, sizes, valid, query_ids, key_ids)
+    sizes = _check(queries, keys, lengths, valid, query_ids, key_ids)
     device = queries.device
     dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
     temperature = _temperature(temperature, dtype, device, checked=largest is not None)
@@ -71,7 +70,7 @@ def class_log_likelihood(
         dtype = torch.promote_types(queries.dtype, keys.dtype)
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-    lengths = to_device(sizes, device)
+    lengths = to_device(lengths, device)
     classes = torch.repeat_interleave(
         torch.arange(len(lengths), device=device), lengths, output_size=len(keys)
     )
@@ -188,16 +187,18 @@ def _check(
     valid: Tensor | None,
     query_ids: Tensor | None,
     key_ids: Tensor | None,
-) -> None:
+) -> list[int]:
+    """The lengths as numbers, if all fits."""
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1]:
         raise ValueError(
             f'queries {tuple(queries.shape)} and keys {tuple(keys.shape)} must be (N, D) and '
             '(K, D) with the same D.'
         )
-    if lengths.ndim != 1 or int(lengths.sum()) != len(keys):
+    sizes = lengths.flatten().tolist()
+    if lengths.ndim != 1 or sum(sizes) != len(keys):
         raise ValueError(
-            f'lengths of shape {tuple(lengths.shape)} sum to {int(lengths.sum())}, but there '
-            f'are {len(keys)} keys; pass the number of keys of each class.'
+            f'lengths of shape {tuple(lengths.shape)} sum to {sum(sizes)}, but there are '
+            f'{len(keys)} keys; pass the number of keys of each class.'
         )
     if (query_ids is None) != (key_ids is None):
         raise ValueError('query_ids and key_ids must be given together, or neither of them.')
@@ -211,3 +212,4 @@ def _check(
                 f'{name} has shape {tuple(tensor.shape)}, expected ({size},): one per '
                 f'{"query" if name == "query_ids" else "key"}.'
             )
+    return sizes

@@ -34,8 +34,8 @@ class MixtureInputs(NamedTuple):
     """(N,) int64."""
     key_ids: Tensor | None
     """(K,) int64."""
-    sizes: Tensor
-    """(C,) integers, the lengths on the host."""
+    sizes: list[int]
+    """The lengths, on the host."""
     largest: float | None
     """A bound of the exponents, where it is known."""
 

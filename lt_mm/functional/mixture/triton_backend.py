@@ -97,7 +97,7 @@ def _slots(inputs: MixtureInputs) -> _Slots:
     key_starts = lengths.cumsum(0) - lengths
     ranks = torch.arange(len(keys), device=keys.device) - key_starts[classes]
     of_keys = group_starts[classes] * _GROUP + ranks
-    num_groups = int(((inputs.sizes + _GROUP - 1) // _GROUP).sum())
+    num_groups = sum(-(-size // _GROUP) for size in inputs.sizes)
     size = math.ceil(num_groups * _GROUP / _BLOCK_SLOTS) * _BLOCK_SLOTS
     bias = torch.full((size,), -math.inf, device=keys.device)
     of_valid = bias.new_zeros(len(keys))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from host_syncs import HostSyncs
 from torch.nn import functional as F
 
 from lt_mm.functional import class_log_likelihood
@@ -178,3 +179,22 @@ def test_bad_shapes():
         class_log_likelihood(queries, keys, lengths, 0.07, query_ids=torch.arange(7))
     with pytest.raises(ValueError, match='valid has shape'):
         class_log_likelihood(queries, keys, lengths, 0.07, valid=torch.ones(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize('temperature', [0.07, 0.003])
+def test_a_known_bound_of_the_exponents_changes_nothing(temperature):
+    queries, keys, lengths = problem()
+    known = class_log_likelihood(queries, keys, lengths, temperature, largest=1 / temperature)
+    assert torch.equal(known, class_log_likelihood(queries, keys, lengths, temperature))
+
+
+@pytest.mark.parametrize('largest', [None, 20.0])
+def test_how_often_the_host_waits(largest):
+    queries, keys, lengths = problem()
+    ids = dict(query_ids=torch.arange(7), key_ids=torch.arange(11))
+    with HostSyncs() as found:
+        class_log_likelihood(queries, keys, torch.tensor([3, 1, 5, 2]), 0.07, largest=largest)
+    assert len(found.waits) == (largest is None), found.report()
+    with HostSyncs() as found:
+        class_log_likelihood(queries, keys, lengths, 0.07, largest=largest, **ids)
+    assert len(found.waits) == 1 + (largest is None), found.report()

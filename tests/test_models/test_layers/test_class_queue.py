@@ -4,6 +4,7 @@ from collections import deque
 
 import pytest
 import torch
+from host_syncs import HostSyncs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,3 +135,16 @@ def test_features_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r'takes \(M, 4\) with M labels'):
         queue.enqueue(torch.ones(shape), torch.tensor([0, 1, 1]))
     assert not queue.filled.any()
+
+
+def test_keys_of_a_known_number_are_handed_out_without_waiting():
+    queue = make_queue()
+    for labels, number in (([0, 2, 0], 3), ([0, 0, 0, 1, 1, 1, 2], 9)):
+        labels = torch.tensor(labels)
+        queue.enqueue(torch.randn(len(labels), 1), labels)
+        expected = queue.keys()
+        with HostSyncs() as found:
+            keys = queue.keys(number)
+        assert len(keys.features) == number and not found.waits
+        assert all(torch.equal(*parts) for parts in zip(keys, expected, strict=True))
+    assert keys.features is queue.features

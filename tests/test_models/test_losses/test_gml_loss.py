@@ -178,6 +178,28 @@ def test_temperature_without_a_foreign_key_of_the_class_is_zero_with_a_graph():
     assert losses['loss_gml_temperature'] == 0 and loss.log_temperature.grad == 0
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_temperature_term_of_queries_without_a_foreign_key_is_left_out(seed):
+    """Restated by leaving out at the start what has no key of its class but of its own sample."""
+    loss = make(trainable_temperature=True, alpha=0.0)
+    generator = torch.Generator().manual_seed(seed)
+    labels, ids = (torch.randint(3, (n,), generator=generator) for n in (5, 5))
+    loss.queue.enqueue(torch.randn(5, 6), labels, ids)
+    features = torch.randn(12, 6, dtype=torch.float64)
+    targets, samples = torch.arange(12) % 4, torch.arange(12) // 4
+    known = torch.tensor(
+        [
+            any(label == target and own != sample for label, own in zip(labels, ids, strict=True))
+            for target, sample in zip(targets, samples, strict=True)
+        ]
+    )
+    assert 0 < known.sum() < 12
+    expected = loss(features[known], targets[known], samples[known])['loss_gml_temperature']
+    found = loss(features, targets, samples)['loss_gml_temperature']
+    torch.testing.assert_close(found, expected)
+    assert found > 0
+
+
 def test_a_temperature_that_was_learnt_to_be_nothing():
     loss = with_temperature()
     with torch.no_grad():
