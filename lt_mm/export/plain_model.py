@@ -169,7 +169,7 @@ def plain_head(
             )
         options = {*inspect.signature(LongTailOptions.__init__).parameters, 'keys_per_class'}
         plain = {name: value for name, value in plain.items() if name not in options}
-        plain['type'] = plain_name(head.base_class)
+        plain = {**plain, **head.base_arguments(), 'type': plain_name(head.base_class)}
         path, alignment = head.classifier_path, head.alignment
         own = compensating_shift(head.post_compensation, head.num_classes)
         shift = own if shift is None else shift + (0 if own is None else own)
