@@ -1,6 +1,7 @@
 """Private names of the mm packages, and what differs between their two distributions."""
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.dataset import BaseDataset
+from mmengine.hooks import CheckpointHook
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -125,6 +127,23 @@ def whole_dataset(dataset: Dataset) -> Dataset:
     The wrapper that the Runner makes for that has it under no public name.
     """
     return getattr(dataset, '_dataset', dataset)
+
+
+def know_rules(greater: Sequence[str], less: Sequence[str]) -> None:
+    """Tell mmengine's ``CheckpointHook`` of which figures more, or less, is better.
+
+    It infers this from parts of names, in lists that it takes for its defaults; without it,
+    ``save_best`` of a figure of ours needs ``rule`` as well.
+
+    Args:
+        greater: parts of names of figures of which more is better.
+        less: of which less is.
+    """
+    for known, more in (
+        (CheckpointHook._default_greater_keys, greater),
+        (CheckpointHook._default_less_keys, less),
+    ):
+        known += [key for key in more if key not in known]
 
 
 def has_intact_archive(dataset: Dataset) -> bool:

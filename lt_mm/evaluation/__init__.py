@@ -1,5 +1,6 @@
 """Metrics: how a model fares on frequent, middling and rare classes, and how sure it is of it."""
 
+from lt_mm.compat import know_rules
 from lt_mm.evaluation.calibration_error import CalibrationError
 from lt_mm.evaluation.expert_accuracy import ExpertAccuracy
 from lt_mm.evaluation.expert_usage import ExpertUsage
@@ -15,3 +16,5 @@ __all__ = [
     'LongTailIoUMetric',
     'group_means',
 ]
+
+know_rules(greater=['_IoU'], less=['/ECE', '_ECE', '/MCE', '/NLL', '/Brier'])

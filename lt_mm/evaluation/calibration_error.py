@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 from lt_mm.evaluation.per_class import TrainingClasses, log
 from lt_mm.evaluation.sample_scores import (
     ACTIVATIONS,
+    check_sums,
+    is_merged,
     of_classifier,
     of_segmentor,
     to_probabilities,
@@ -43,11 +46,11 @@ class CalibrationError(BaseMetric):
     - calibration/NLL: mean of -log of the label's probability, in nats.
     - calibration/Brier: mean squared distance to the one-hot label, from 0 to 2.
     - calibration/many_ECE, medium_ECE and few_ECE for images, head_ECE, body_ECE and tail_ECE for
-      pixels, or those of other groups: ECE of the elements whose label is in the group, in percent,
-      where the training counts are known. The groups are by default those of `LongTailAccuracy` and
-      of `LongTailIoUMetric`.
+      pixels, or those of other groups: ECE of the elements whose label is in the group, in percent;
+      NaN without any, and where nobody knows the training counts. The groups are by default those
+      of `LongTailAccuracy` and of `LongTailIoUMetric`.
 
-    Lower is better: ``CheckpointHook(save_best='calibration/ECE', rule='less')``.
+    Lower is better, which ``CheckpointHook(save_best='calibration/ECE')`` knows.
 
     Only sums over bins are kept, in float64: six numbers a class and a bin, however many pixels
     there are. Ranks add them up, without the image that a distributed sampler repeats to give every
@@ -57,6 +60,10 @@ class CalibrationError(BaseMetric):
     Scores are ``pred_score`` of mmpretrain, which are probabilities, or ``seg_logits`` of mmseg:
     the logits of every pixel at the original size of the image; of a head with one output, which
     tells two classes apart, already the probability of the second.
+
+    Under test-time augmentation, mmseg merges predictions alone and leaves the scores of the last
+    view beside them. They are not those of the prediction, so there is no figure then, and a
+    warning says so. mmpretrain merges scores.
 
     Args:
         num_bins (int): Bins of equal width, (a, b] and the first with 0. Defaults to 15.
@@ -128,11 +135,31 @@ class CalibrationError(BaseMetric):
         """
         classifies = 'pred_score' in data_samples[0]
         self._unit = 'images' if classifies else 'pixels'
+        if not classifies and self._shows_views(data_batch, data_samples):
+            return
         pieces = of_classifier(data_samples) if classifies else map(of_segmentor, data_samples)
         for scores, labels, images in pieces:
             self._add(self._last)
             self._last = self._sum(scores, labels, classifies)
             self._images += images
+
+    def _shows_views(self, data_batch: Any, data_samples: Sequence[dict]) -> bool:
+        """Whether scores are those of one of several views, with a warning the first time."""
+        inputs = data_batch.get('inputs') if isinstance(data_batch, Mapping) else None
+        views = isinstance(inputs, list | tuple) and any(
+            isinstance(view, list | tuple) for view in inputs
+        )
+        if not views and not any(map(is_merged, data_samples)):
+            return self._has_views
+        if not self._has_views:
+            self._has_views = True
+            log(
+                'CalibrationError gives no figures, because the predictions are not those of the '
+                'scores beside them: mmseg merges the views of test-time augmentation without '
+                'their scores. Evaluate calibration without it.',
+                logging.WARNING,
+            )
+        return True
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Add up the sums of all ranks and compute the figures.
@@ -147,7 +174,7 @@ class CalibrationError(BaseMetric):
         # Rank r of R gets the images r, r + R, r + 2R, ...
         if (self._images - 1) * ranks + rank < size:
             self._add(self._last)
-        self.results = [dict(sums=self._sums, unit=self._unit)]
+        self.results = [dict(sums=self._sums, unit=self._unit, views=self._has_views)]
         self._forget()
         return super().evaluate(ranks)
 
@@ -161,7 +188,7 @@ class CalibrationError(BaseMetric):
             dict[str, float]: ECE, MCE, classwise_ECE, NLL, Brier and the ECE of groups.
         """
         parts = [result for result in results if result['sums'] is not None]
-        if not parts:
+        if not parts or any(result['views'] for result in results):
             return {}
         sums, unit = parts[0]['sums'], parts[0]['unit']
         for part in parts[1:]:
@@ -188,9 +215,12 @@ class CalibrationError(BaseMetric):
             rows = [
                 column[classes].sum(dim=0) for column in (sums.counts, sums.confidences, sums.hits)
             ]
-            if rows[0].sum() > 0:
-                metrics[f'{group}_ECE'] = 100 * expected_calibration_error(*rows)
-        metrics = {name: float(value) for name, value in metrics.items()}
+            # NaN without an element.
+            metrics[f'{group}_ECE'] = 100 * expected_calibration_error(*rows)
+        # The one math.nan, which makes equal results equal.
+        metrics = {
+            name: math.nan if math.isnan(value) else float(value) for name, value in metrics.items()
+        }
         if self.output_json is not None:
             self._write(metrics, bins, unit, int(sums.left_out))
         return metrics
@@ -209,6 +239,7 @@ class CalibrationError(BaseMetric):
                 part = torch.cat([1 - part, part], dim=1)
             else:
                 part = to_probabilities(part, activation)
+                check_sums(part)
             more = calibration_sums(part, classes, self.num_bins)
             sums = more if sums is None else sums + more
         return sums.cpu()
@@ -237,8 +268,9 @@ class CalibrationError(BaseMetric):
         overall = dict(
             confidence=100 * sum(confidences) / number, accuracy=100 * sum(hits) / number
         )
+        known = {key: value for key, value in metrics.items() if not math.isnan(value)}
         content = dict(
-            unit=unit, number=number, left_out=left_out, metrics={**metrics, **overall}, bins=rows
+            unit=unit, number=number, left_out=left_out, metrics={**known, **overall}, bins=rows
         )
         Path(self.output_json).parent.mkdir(parents=True, exist_ok=True)
         Path(self.output_json).write_text(json.dumps(content, indent=1) + '\n')
@@ -247,6 +279,7 @@ class CalibrationError(BaseMetric):
         self._sums: CalibrationSums | None = None
         self._last: CalibrationSums | None = None
         self._images = 0
+        self._has_views = False
 
     def _add(self, sums: CalibrationSums | None) -> None:
         if sums is not None:

@@ -1,5 +1,6 @@
 """Accuracy of a classifier over many-, medium- and few-shot classes."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from statistics import harmonic_mean
@@ -36,7 +37,7 @@ class AccuracyFigures(NamedTuple):
     absent: list[str]
     """Names of the classes without an image."""
     left_out: list[str]
-    """Groups without a class to average."""
+    """Groups without a class to average, which are NaN."""
 
 
 @METRICS.register_module()
@@ -57,9 +58,10 @@ class LongTailAccuracy(BaseMetric):
     the same evaluator give another ``prefix``, best one with 'acc' in it, for the same reason.
 
     Classes without a test image drop out of all means and are named in the log, thirty at most. A
-    group without a class to average is left out of the result; it is never reported as 0. Left out
-    are top5 too, where predictions have no scores or the model tells fewer than five classes apart,
-    and the groups, where nobody knows the training counts. Scores that are NaN predict no class.
+    figure that cannot be told is NaN and never 0, so that ``save_best`` finds it and does not take
+    it for the best: a group without a class to average, all groups where nobody knows the training
+    counts, and top5 where predictions have no scores or the model tells fewer than five classes
+    apart. Scores that are NaN predict no class.
 
     Args:
         groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
@@ -193,8 +195,8 @@ class LongTailAccuracy(BaseMetric):
         np.divide(100 * correct, images, out=accuracies, where=images > 0)
 
         metrics = dict(top1=100 * float(right.mean()))
-        if hits[0] is not None:
-            metrics['top5'] = 100 * float(hits.astype(bool).mean())
+        known = hits[0] is not None
+        metrics['top5'] = 100 * float(hits.astype(bool).mean()) if known else math.nan
         groups = self.classes.split(counts, size)
         means = group_means(accuracies, groups)
         evaluated = accuracies[images > 0]
@@ -211,7 +213,7 @@ class LongTailAccuracy(BaseMetric):
             metrics,
             rows=class_rows(names, groups, counts, [accuracies], [images, predicted]),
             absent=[name for name, number in zip(names, images, strict=True) if number == 0],
-            left_out=[group for group in groups if group not in means],
+            left_out=[group for group in groups if math.isnan(means[group])],
         )
 
     def _classes(self, seen: int) -> tuple[Sequence[str], ClassCounts | None]:

@@ -1,6 +1,7 @@
 """mmseg's IoU metric, with the means over head, body and tail classes beside it."""
 
 import inspect
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,9 @@ from lt_mm.evaluation.per_class import (
     TrainingClasses,
     class_rows,
     group_means,
+    log,
     log_left_out,
+    table_text,
     write_csv,
 )
 from lt_mm.registry import METRICS
@@ -34,16 +37,16 @@ class LongTailIoUMetric(IoUMetric):
     Classes without a labelled pixel are named in the log, thirty at most. Such a class has no
     accuracy, and no IoU either unless it was predicted somewhere (its IoU is 0 then, as in mmseg).
     Numbers that a class does not have are left out of the group means, whatever ``nan_to_num`` is;
-    a group without any is left out of the result.
+    the mean of a group without any is NaN, as all are where nobody knows the training counts.
 
-    ``CheckpointHook(save_best='tail_Acc')`` works as it is; ``save_best='tail_IoU'`` needs
-    ``rule='greater'``, as mmengine cannot tell from the name that more is better.
+    ``CheckpointHook(save_best='tail_IoU')`` works as it is: more is better, and NaN is never best.
+    A table of the group and the training count of each class is logged by the first evaluation.
 
     Args:
         groups (ClassGroups | dict, optional): Groups of classes, or the arguments of
             `ClassGroups.of`: ``dict(sizes=(20, 55, 75), by='index')`` is what is published for
-            ADE20K. Defaults to None: head, body and tail by falling training count, in the
-            proportions of ADE20K.
+            ADE20K. Defaults to None: head, body and tail by their share of the training pixels,
+            `ClassGroups.by_share`.
         class_counts (str | PathLike | Sequence[int] | ClassCounts, optional): Training counts: a
             packaged name, a path or C numbers. Defaults to None, ``dataset_meta['class_counts']``,
             where `ClassCountsHook` puts them. Groups by index and by lists need none.
@@ -78,6 +81,7 @@ class LongTailIoUMetric(IoUMetric):
             )
         super().__init__(**kwargs)
         self.output_csv = output_csv
+        self._has_shown_groups = False
 
     def compute_metrics(self, results: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> dict:
         """Compute the numbers of mmseg and those of the groups.
@@ -105,11 +109,14 @@ class LongTailIoUMetric(IoUMetric):
         groups = self.classes.split(counts, len(names))
         means = {what: group_means(values, groups) for what, values in percent.items()}
         wanted = [(group, what) for group in groups for what in percent]
-        missing = [f'{group}_{what}' for group, what in wanted if group not in means[what]]
+        missing = [f'{group}_{what}' for group, what in wanted if math.isnan(means[what][group])]
         log_left_out(absent, missing)
         for group, what in wanted:
-            if group in means[what]:
-                metrics[f'{group}_{what}'] = round(means[what][group], 2)
+            metrics[f'{group}_{what}'] = round(means[what][group], 2)
+        if not self._has_shown_groups and any(map(len, groups.values())):
+            self._has_shown_groups = True
+            rows = class_rows(names, groups, counts, (), ())
+            log(f'groups of classes:\n{table_text(COLUMNS[:3], rows)}')
         if self.output_csv is not None:
             rows = class_rows(names, groups, counts, list(percent.values()), (label, pred))
             write_csv(self.output_csv, COLUMNS, rows)

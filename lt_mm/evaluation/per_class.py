@@ -2,13 +2,17 @@
 
 import csv
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich import box
 from rich.console import Console
@@ -18,6 +22,7 @@ from torch import Tensor
 from lt_mm.structures import ClassCounts, ClassGroups
 from lt_mm.structures.class_groups import refuse_old_arguments
 
+_BASES = set(BaseMetric.__mro__)
 MAX_NAMED = 30
 WIDTH = 200
 
@@ -69,11 +74,15 @@ class TrainingClasses:
             ClassCounts | None: Counts of that many classes; None where nobody gave any.
 
         Raises:
-            ValueError: If the counts are of another number of classes.
+            ValueError: If the counts are of other classes, or another number of them. The same
+                names in another order are put in order.
         """
         counts = self.class_counts
         if counts is None and (dataset_meta or {}).get('class_counts') is not None:
             counts = ClassCounts.of(dataset_meta['class_counts'], self.unit)
+        if counts is not None:
+            names = (dataset_meta or {}).get('classes')
+            counts = counts.in_order_of(names, f'the data set evaluated by {self.owner}')
         if counts is not None and num_classes is not None:
             counts.validate(num_classes, f'the data set evaluated by {self.owner}')
         return counts
@@ -89,8 +98,8 @@ class TrainingClasses:
             warn (bool): Whether to say, once, if there are no groups. Defaults to True.
 
         Returns:
-            dict[str, Tensor]: Name of each group to the indices of its classes. Empty where the
-            groups follow from counts and nobody gave any.
+            dict[str, Tensor]: Name of each group to the indices of its classes; all are empty
+            where the groups follow from counts and nobody gave any.
 
         Raises:
             ValueError: If the groups do not fit the number of classes.
@@ -106,7 +115,33 @@ class TrainingClasses:
                 'or add the hook lt_mm.ClassCountsHook.',
                 logging.WARNING,
             )
-        return {}
+        return {name: torch.zeros(0, dtype=torch.int64) for name in self.groups.names}
+
+
+def check_names_of_figures(metrics: Sequence[BaseMetric]) -> None:
+    """Refuse metrics whose figures have the same names, before an evaluation ends over them.
+
+    mmengine finds out at the end of the first validation. Two metrics meet if one is of a class
+    that the other extends, and their prefixes are equal.
+
+    Args:
+        metrics (Sequence[BaseMetric]): Metrics of one evaluator.
+
+    Raises:
+        ValueError: If two of them meet.
+    """
+    for first, second in combinations(metrics, 2):
+        prefixes = [metric.prefix or metric.default_prefix for metric in (first, second)]
+        families = [{cls for cls in type(m).__mro__ if cls not in _BASES} for m in (first, second)]
+        meet = families[0] & families[1] or {'Accuracy', 'LongTailAccuracy'} <= {
+            cls.__name__ for family in families for cls in family
+        }
+        if prefixes[0] == prefixes[1] and meet:
+            names = [type(metric).__name__ for metric in (first, second)]
+            raise ValueError(
+                f'{names[0]} and {names[1]} in one evaluator give figures of the same names: leave '
+                f"out {names[0]}, or give one a prefix of its own, such as prefix='plain'"
+            )
 
 
 def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, float]:
@@ -118,15 +153,14 @@ def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, f
             `ClassGroups.split` returns.
 
     Returns:
-        dict[str, float]: Group name to the mean over its classes that have a number. A group
-        without any such class is left out.
+        dict[str, float]: Group name to the mean over its classes that have a number; NaN of a
+        group without any such class.
     """
     means = {}
     for name, classes in groups.items():
         evaluated = values[classes.numpy()]
         evaluated = evaluated[~np.isnan(evaluated)]
-        if evaluated.size:
-            means[name] = float(evaluated.mean())
+        means[name] = float(evaluated.mean()) if evaluated.size else math.nan
     return means
 
 
@@ -145,13 +179,13 @@ def log_left_out(absent: Sequence[str], missing: Sequence[str]) -> None:
 
     Args:
         absent (Sequence[str]): Names of classes without a labelled sample; the first 30 are named.
-        missing (Sequence[str]): Names of figures left out, as no class is there to average.
+        missing (Sequence[str]): Names of figures that are NaN, as no class is there to average.
     """
     if absent:
         more = f' and {len(absent) - MAX_NAMED} more' if len(absent) > MAX_NAMED else ''
         log(f'absent from the evaluation: {", ".join(absent[:MAX_NAMED])}{more}')
     if missing:
-        log(f'no class to average, left out: {", ".join(missing)}')
+        log(f'no class to average, not a number: {", ".join(missing)}')
 
 
 def class_rows(

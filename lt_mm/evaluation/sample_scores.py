@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+# Scores of half precision add up to one within this.
+TOLERANCE = 1e-2
 ACTIVATIONS = ('softmax', 'sigmoid', 'sum', 'none')
 
 
@@ -63,6 +65,43 @@ def of_segmentor(sample: dict) -> tuple[Tensor, Tensor, int]:
     return scores.flatten(1).T, labels.flatten().to(scores.device), 1
 
 
+def is_merged(sample: dict) -> bool:
+    """Whether the prediction of a segmentor is that of other scores than those beside it.
+
+    Args:
+        sample: with 'seg_logits' of data (C, H, W) and perhaps 'pred_sem_seg' of data (1, H, W). Of
+            a head with one output, whose threshold is unknown, nothing can be told.
+    """
+    if 'pred_sem_seg' not in sample or 'seg_logits' not in sample:
+        return False
+    scores = sample['seg_logits']['data']
+    prediction = sample['pred_sem_seg']['data'].squeeze(0)
+    if scores.shape[0] == 1 or scores.shape[1:] != prediction.shape:
+        return False
+    best = scores.amax(dim=0)
+    own = scores.gather(0, prediction.long().clamp(0, len(scores) - 1)[None]).squeeze(0)
+    return bool((own < best).any())
+
+
+def check_sums(probabilities: Tensor) -> None:
+    """Refuse rows that are no distribution over classes, beside those with NaN.
+
+    Args:
+        probabilities: (N, C).
+
+    Raises:
+        ValueError: if a row does not sum to one.
+    """
+    sums = probabilities.double().sum(dim=1)
+    wrong = (sums - 1).abs() > TOLERANCE
+    if wrong.any():
+        raise ValueError(
+            f'CalibrationError got scores that sum to {sums[wrong][0].item():g} over classes: give '
+            "probabilities that sum to 1, or activation='sigmoid', 'softmax' or 'sum', which make "
+            'such of them.'
+        )
+
+
 def to_probabilities(scores: Tensor, activation: str) -> Tensor:
     """Make probabilities of scores.
 
@@ -73,6 +112,9 @@ def to_probabilities(scores: Tensor, activation: str) -> Tensor:
 
     Returns:
         (N, C) in float64; with 'none', what was given.
+
+    Raises:
+        ValueError: if scores to be divided by their sum are negative.
     """
     if activation == 'none':
         return scores
@@ -81,4 +123,9 @@ def to_probabilities(scores: Tensor, activation: str) -> Tensor:
         return scores.softmax(dim=1)
     if activation == 'sigmoid':
         scores = scores.sigmoid()
+    elif (scores < 0).any():
+        raise ValueError(
+            f'CalibrationError got the score {scores.min().item():g}, but activation='
+            f'{activation!r} divides scores of 0 or more by their sum: use softmax or sigmoid.'
+        )
     return scores / scores.sum(dim=1, keepdim=True)

@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +55,7 @@ class ClassCounts:
                 f'class counts must be numbers in class order, but got {self.counts!r:.80}: '
                 'give a list'
             )
+        self._refuse_truth_values()
         counts = check_counts(self.counts, whole=True).cpu().clone()
         object.__setattr__(self, 'counts', counts)
         if self.prior is not None:
@@ -122,6 +125,52 @@ class ClassCounts:
             ValueError: If the prior is not C finite numbers of zero or more with a positive sum.
         """
         return replace(self, prior=prior)
+
+    def in_order_of(self, class_names: Sequence[str] | None, owner: str) -> 'ClassCounts':
+        """The same counts in the class order of whoever uses them.
+
+        Args:
+            class_names (Sequence[str], optional): Names of the user's classes in order. None, or
+                counts without names, leave the counts as they are.
+            owner (str): What the error calls the user.
+
+        Returns:
+            ClassCounts: With the names in that order.
+
+        Raises:
+            ValueError: If the names are those of other classes.
+        """
+        names = None if class_names is None else tuple(class_names)
+        if not names or self.class_names is None or self.class_names == names:
+            return self
+        title = f'class counts {self.name!r}' if self.name else 'class counts'
+        if len(names) != self.num_classes:
+            self.validate(len(names), owner)
+        if sorted(names) != sorted(self.class_names) or len(set(names)) < len(names):
+            ours, theirs = next(
+                (a, b) for a, b in zip(self.class_names, names, strict=True) if a != b
+            )
+            raise ValueError(
+                f'{title} are of other classes than {owner}: {ours!r} stands where that has '
+                f'{theirs!r}. Use the counts of its own classes, or give the numbers as a list if '
+                'only the names differ'
+            )
+        order = [self.class_names.index(name) for name in names]
+        prior = None if self.prior is None else self.prior[order]
+        return replace(self, counts=self.counts[order], class_names=names, prior=prior)
+
+    def _refuse_truth_values(self) -> None:
+        counts = self.counts
+        if isinstance(counts, Tensor):
+            wrong = counts.dtype == torch.bool
+        else:
+            wrong = isinstance(counts, Iterable) and any(
+                isinstance(value, bool | np.bool_) for value in counts
+            )
+        if wrong:
+            raise ValueError(
+                f'class counts must be one number for each class, got truth values: {counts!r:.80}'
+            )
 
     def _checked_prior(self) -> Tensor:
         prior = torch.as_tensor(self.prior, dtype=torch.float64).cpu()
@@ -205,7 +254,9 @@ class ClassCounts:
                 f'one of {", ".join(cls.names())}{hint}'
             )
         try:
-            return cls._from_json(json.loads(path.read_text(encoding='utf-8')))
+            return cls._from_json(
+                json.loads(path.read_text(encoding='utf-8'), object_pairs_hook=_unique_keys)
+            )
         except ValueError as error:
             raise ValueError(
                 f"'{path}' does not hold class counts ({error}): write it with ClassCounts.save, "
@@ -225,6 +276,10 @@ class ClassCounts:
             raise ValueError("'classes' is not a list of [name, count] pairs")
         names, counts = [pair[0] for pair in classes], [pair[1] for pair in classes]
         named = any(name is not None for name in names)
+        repeated = _repeated(names) if named and all(isinstance(n, str) for n in names) else []
+        unexpected = [name for name in repeated if name not in content.get('repeated_names', ())]
+        if unexpected:
+            raise ValueError(f'class {unexpected[0]!r} stands in it more than once')
         return cls(
             counts,
             names if named else None,
@@ -252,7 +307,22 @@ class ClassCounts:
         )
         if self.prior is not None:
             head += f'  "prior": {json.dumps(self.prior.tolist())},\n'
+        if self.class_names and _repeated(self.class_names):
+            # ImageNet has two classes called 'crane'; elsewhere it is a mistake.
+            repeated = json.dumps(_repeated(self.class_names), ensure_ascii=False)
+            head += f'  "repeated_names": {repeated},\n'
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f'{path.name}.{os.getpid()}.part')
         partial.write_text(f'{{\n{head}  "classes": [\n{lines}\n  ]\n}}\n', encoding='utf-8')
         partial.replace(path)
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, number in Counter(names).items() if number > 1]
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    repeated = _repeated([key for key, _ in pairs])
+    if repeated:
+        raise ValueError(f'{repeated[0]!r} stands in it more than once')
+    return dict(pairs)

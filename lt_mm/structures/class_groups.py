@@ -137,8 +137,9 @@ class ClassGroups(ABC):
                 ``dict(sizes=(20, 55, 75), by='index')``, ``dict(lists=dict(head=[0, 1]))`` or
                 ``dict(shares=(0.8, 0.16, 0.04))``, each with ``names`` where these can be given.
                 Defaults to None, what is usual for the unit.
-            unit (str): What None stands for: 'images' for `by_thresholds`, any other for
-                `by_sizes`. Defaults to 'pixels'.
+            unit (str): What None stands for: 'images' for `by_thresholds`, as is usual for
+                classification, any other for `by_share`, which puts the class of most pixels in
+                the head however few classes there are. Defaults to 'pixels'.
 
         Returns:
             ClassGroups: The rule.
@@ -149,7 +150,7 @@ class ClassGroups(ABC):
         if isinstance(value, ClassGroups):
             return value
         if value is None:
-            return cls.by_thresholds() if unit == 'images' else cls.by_sizes()
+            return cls.by_thresholds() if unit == 'images' else cls.by_share()
         rules = (
             (cls.by_thresholds, {'many_above', 'few_below'}, {'names'}),
             (cls.by_sizes, {'sizes', 'by'}, {'names'}),

@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -79,6 +80,12 @@ def flat(pairs, activation=lambda logits: logits.double().softmax(0)):
 
 
 def evaluate(metric, data, batch=32, **meta):
+    """The figures that are numbers."""
+    figures = evaluate_all(metric, data, batch, **meta)
+    return {key: value for key, value in figures.items() if not math.isnan(value)}
+
+
+def evaluate_all(metric, data, batch=32, **meta):
     metric.dataset_meta = meta
     for start in range(0, len(data), batch):
         metric.process({}, data[start : start + batch])
@@ -216,11 +223,15 @@ def test_groups_of_pixels_are_head_body_and_tail():
             assert got[f'{group}_ECE'] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_group_without_an_element_is_left_out():
+def test_a_group_without_an_element_is_not_a_number():
     scores, truth = images()
     kept = truth < 3
-    got = evaluate(CalibrationError(class_counts=COUNTS), image_samples(scores[kept], truth[kept]))
-    assert 'few_ECE' not in got and 'many_ECE' in got
+    data = image_samples(scores[kept], truth[kept])
+    got = evaluate_all(CalibrationError(class_counts=COUNTS), data)
+    without_counts = evaluate_all(CalibrationError(), data)
+    assert list(without_counts) == list(got)
+    assert all(math.isnan(without_counts[f'{group}_ECE']) for group in ('many', 'medium', 'few'))
+    assert math.isnan(got['few_ECE']) and got['many_ECE'] >= 0
 
 
 def test_json_has_the_bins(tmp_path):
@@ -355,4 +366,66 @@ def test_what_does_not_fit_is_named():
 
 
 def test_checkpoint_hook_is_told_that_less_is_better():
-    assert CheckpointHook(save_best='calibration/ECE', rule='less').rules == ['less']
+    figures = ('ECE', 'MCE', 'classwise_ECE', 'NLL', 'Brier', 'few_ECE', 'tail_ECE')
+    hook = CheckpointHook(save_best=[f'calibration/{figure}' for figure in figures])
+    assert hook.rules == ['less'] * len(figures)
+
+
+@pytest.mark.parametrize('last', [0, 1])
+def test_views_of_test_time_augmentation_give_no_figure(last, log):
+    """mmseg leaves the scores of the last view beside the prediction merged of all."""
+    first, second = torch.tensor([[[4.0]], [[0.0]]]), torch.tensor([[[0.0]], [[9.0]]])
+    merged = (first.softmax(0) + second.softmax(0)).argmax(0)[None]
+    sample = dict(
+        seg_logits=dict(data=(first, second)[last]),
+        pred_sem_seg=dict(data=merged),
+        gt_sem_seg=dict(data=torch.zeros(1, 1, 1, dtype=torch.int64)),
+    )
+    views = dict(inputs=[[torch.zeros(3, 1, 1)], [torch.zeros(3, 1, 1)]])
+    metric = CalibrationError()
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    metric.process(views, [sample])
+    metric.process(views, [sample])
+    assert metric.evaluate(2) == {}
+    (message,) = [message for _, message in log if 'no figures' in message]
+    assert 'merges the views of test-time augmentation without their scores' in message
+    metric.process(dict(inputs=[torch.zeros(3, 1, 1)]), [dict(sample, pred_sem_seg=dict(
+        data=sample['seg_logits']['data'].argmax(0)[None]))])  # fmt: skip
+    assert metric.evaluate(1)
+
+
+def test_scores_of_another_prediction_are_noticed_without_the_batch(log):
+    logits = torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]])
+    truth = torch.zeros(1, 1, 2, dtype=torch.int64)
+    metric = CalibrationError()
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    same = dict(data=logits.argmax(0)[None])
+    other = dict(data=1 - logits.argmax(0)[None])
+    sample = dict(seg_logits=dict(data=logits), gt_sem_seg=dict(data=truth))
+    metric.process({}, [dict(sample, pred_sem_seg=same), dict(sample, pred_sem_seg=other)])
+    assert metric.evaluate(2) == {}
+    metric.process({}, [dict(sample, pred_sem_seg=same)])
+    assert metric.evaluate(1)['calibration/ECE'] > 0
+
+
+@pytest.mark.parametrize(
+    ('scores', 'activation', 'message'),
+    [
+        ([0.2, 0.2], None, 'sum to 0.4 over classes'),
+        ([0.9, 0.8], 'none', 'sum to 1.7 over classes'),
+        ([0.0, 0.0], None, 'sum to 0 over classes'),
+        ([-1.0, 2.0], 'sum', 'the score -1'),
+        ([-1.0, -3.0], 'sum', 'the score -1|the score -3'),
+        ([2.0, -1.0], None, 'give probabilities'),
+    ],
+)
+def test_scores_that_are_no_probabilities_are_refused(scores, activation, message):
+    sample = dict(pred_score=torch.tensor(scores), gt_label=torch.tensor([0]))
+    with pytest.raises(ValueError, match=message):
+        CalibrationError(activation=activation).process({}, [sample])
+
+
+def test_probabilities_of_half_precision_are_taken():
+    scores = torch.randn(5, 1000).softmax(1).half()
+    truth = torch.zeros(5, dtype=torch.int64)
+    assert evaluate(CalibrationError(), image_samples(scores, truth))['ECE'] >= 0

@@ -1,5 +1,7 @@
 import csv
 import logging
+import math
+import re
 import warnings
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from mmengine.registry import METRICS, DefaultScope
 from mmseg.evaluation import IoUMetric
 
 from lt_mm.evaluation import LongTailIoUMetric, group_means
-from lt_mm.structures import ClassGroups
+from lt_mm.structures import ClassCounts, ClassGroups
 
 PUBLISHED = Path(__file__).parents[1] / 'data' / 'ade20k_fcn_r50_ce_per_class.csv'
 CLASSES = ('road', 'car', 'pole', 'sign', 'rider', 'train')
 COUNTS = [50, 900, 30, 7000, 5, 80]
 SIZES = (2, 2, 2)
+BOTH = ('IoU', 'Acc')
+FIGURES = [f'{group}_{what}' for group in ('head', 'body', 'tail') for what in BOTH]
 GROUPS = {'head': [3, 1], 'body': [5, 0], 'tail': [2, 4]}
 
 
@@ -141,13 +145,13 @@ def test_absent_classes_are_left_out_and_named(log):
 
 
 @pytest.mark.parametrize('nan_to_num', [None, 0])
-def test_an_absent_group_has_no_keys_and_no_numpy_warning(log, nan_to_num):
+def test_an_absent_group_is_not_a_number_without_a_numpy_warning(log, nan_to_num):
     metric = LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS, nan_to_num=nan_to_num)
     with warnings.catch_warnings():
         warnings.simplefilter('error', RuntimeWarning)
         got = evaluate(metric, random_maps(labels=[0, 1, 3, 5]))
-    assert {'head_IoU', 'head_Acc', 'body_IoU', 'body_Acc'} < got.keys()
-    assert not {'tail_IoU', 'tail_Acc'} & got.keys()
+    assert not any(map(math.isnan, (got[f'{g}_{w}'] for g in ('head', 'body') for w in BOTH)))
+    assert all(map(math.isnan, (got['tail_IoU'], got['tail_Acc'])))
     assert any('tail_IoU, tail_Acc' in message for _, message in log)
 
 
@@ -156,13 +160,14 @@ def test_a_group_only_predicted_has_an_iou_of_zero_but_no_accuracy():
     pairs[0][0][0] = 4
     got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
     assert got['tail_IoU'] == 0
-    assert 'tail_Acc' not in got
+    assert math.isnan(got['tail_Acc'])
 
 
 def test_an_evaluation_with_every_pixel_ignored_gives_no_group():
     pairs = [(pred, np.full_like(truth, 255)) for pred, truth in random_maps()]
     got = evaluate(LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS), pairs)
-    assert got.keys() == {'aAcc', 'mIoU', 'mAcc'}
+    assert got.keys() == {'aAcc', 'mIoU', 'mAcc', *FIGURES}
+    assert all(math.isnan(got[key]) for key in FIGURES)
 
 
 def test_counts_may_come_from_the_data_set_and_the_argument_wins():
@@ -179,7 +184,9 @@ def test_counts_may_come_from_the_data_set_and_the_argument_wins():
 
 def test_without_counts_it_warns_once_and_gives_the_standard_numbers(log):
     pairs, metric = random_maps(), LongTailIoUMetric()
-    assert evaluate(metric, pairs) == evaluate(IoUMetric(), pairs)
+    got = evaluate(metric, pairs)
+    assert all(math.isnan(got.pop(key)) for key in FIGURES)
+    assert got == evaluate(IoUMetric(), pairs)
     evaluate(metric, pairs)
     warned = [message for level, message in log if level == logging.WARNING and 'counts' in message]
     assert len(warned) == 1
@@ -271,4 +278,34 @@ def test_builds_from_a_config_and_evaluates_under_scope_mmseg():
 
 def test_checkpoint_hook_knows_that_more_is_better():
     assert CheckpointHook(save_best='tail_Acc').rules == ['greater']
-    assert CheckpointHook(save_best='tail_IoU', rule='greater').rules == ['greater']
+    assert CheckpointHook(save_best=['tail_IoU', 'own_IoU']).rules == ['greater'] * 2
+
+
+def test_the_log_shows_group_and_count_of_each_class_once(log):
+    metric = LongTailIoUMetric(groups=dict(sizes=SIZES), class_counts=COUNTS)
+    for _ in range(2):
+        evaluate(metric, random_maps())
+    (table,) = [message for _, message in log if message.startswith('groups of classes')]
+    for name, group, count in zip(
+        CLASSES, ('body', 'head', 'tail', 'head', 'tail', 'body'), COUNTS
+    ):
+        assert re.search(rf'\| {name} +\| {group} +\| +{count} \|', table)
+
+
+def test_counts_of_the_same_classes_in_another_order_are_put_in_order():
+    turned = ClassCounts(COUNTS[::-1], CLASSES[::-1], 'pixels')
+    pairs, groups = random_maps(), dict(sizes=SIZES)
+    expected = evaluate(LongTailIoUMetric(groups=groups, class_counts=COUNTS), pairs)
+    assert evaluate(LongTailIoUMetric(groups=groups, class_counts=turned), pairs) == expected
+    assert evaluate(LongTailIoUMetric(groups=groups), pairs, class_counts=turned) == expected
+    other = ClassCounts(COUNTS, [*CLASSES[:5], 'tram'], 'pixels')
+    with pytest.raises(ValueError, match="of other classes.*'tram' stands where.*'tr"):
+        evaluate(LongTailIoUMetric(class_counts=other), pairs)
+
+
+@pytest.mark.parametrize('num_classes', [2, 7, 150, 10_000])
+def test_usual_groups_have_the_most_frequent_class_in_the_head(num_classes):
+    counts = [10**6 // (c + 1) ** 2 + 1 for c in range(num_classes)]
+    groups = LongTailIoUMetric(class_counts=counts).classes.split(ClassCounts(counts), num_classes)
+    assert 0 in groups['head'].tolist()
+    assert num_classes - 1 in groups['tail'].tolist() or num_classes == 2

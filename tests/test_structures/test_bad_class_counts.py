@@ -26,6 +26,8 @@ INVALID = [
     ({0: 4, 1: 1}, r'in class order, but got \{0: 4, 1: 1\}: give a list'),
     ({4, 1, 2}, 'in class order'),
     (7, 'one number for each class'),
+    ([4, True, 2], 'got truth values'),
+    ([True, False], 'got truth values'),
 ]
 
 
@@ -60,6 +62,13 @@ DAMAGED = {
     'counts in lists': (pairs(3, [5]), 'one number for each class'),
     'nan': (pairs(3, float('nan')), 'finite, but class 1 has nan'),
     'infinity': (pairs(3, float('inf')), 'finite, but class 1 has inf'),
+    'truth values': (pairs(3, True), 'got truth values'),
+    'nested': (pairs(3, [[5]]), 'one number for each class'),
+    'a class twice': (
+        json.dumps(content(classes=[['a', 1], ['b', 2], ['a', 3]])),
+        "'a' stands in it more than",
+    ),
+    'a key twice': (json.dumps(content())[:-1] + ', "unit": "images"}', "'unit' stands in it more"),
     'negative': (pairs(3, -5), 'class 1 has -5'),
     'broken number': (pairs(3, 0.5), 'class 1 has 0.5'),
     'no class': (pairs(), 'at least one class'),
@@ -159,3 +168,23 @@ def test_absent_class_in_a_training_step(absent):
         assert total.isfinite()
         for value in (features, logits, *loss.parameters()):
             assert value.grad.isfinite().all()
+
+
+def test_names_that_a_data_set_has_twice_can_be_saved(tmp_path):
+    """As ImageNet has two classes called crane."""
+    counts = ClassCounts([3, 2, 1], ['crane', 'owl', 'crane'])
+    counts.save(tmp_path / 'counts.json')
+    assert ClassCounts.load(tmp_path / 'counts.json') == counts
+
+
+def test_counts_of_other_classes_are_refused_and_those_of_another_order_put_in_order():
+    counts = ClassCounts([5, 3, 1], ['a', 'b', 'c'], prior=[0.2, 0.3, 0.5], name='mine')
+    turned = counts.in_order_of(['c', 'a', 'b'], 'the head')
+    assert turned == ClassCounts([1, 5, 3], ['c', 'a', 'b'], prior=[0.5, 0.2, 0.3])
+    assert counts.in_order_of(None, 'the head') is counts
+    numbers = ClassCounts([5, 3, 1])
+    assert numbers.in_order_of(['x', 'y', 'z'], 'the head') is numbers
+    with pytest.raises(ValueError, match="'mine' are of other classes than the head: 'c' stands"):
+        counts.in_order_of(['a', 'b', 'x'], 'the head')
+    with pytest.raises(ValueError, match="'mine' have 3 classes but the head has 2"):
+        counts.in_order_of(['a', 'b'], 'the head')

@@ -142,7 +142,7 @@ def test_of_takes_what_a_config_may_hold():
     rule = ClassGroups.by_sizes((1, 2), names=('a', 'b'))
     assert ClassGroups.of(rule) is rule
     assert ClassGroups.of(dict(sizes=[1, 2], names=['a', 'b'])) == rule
-    assert ClassGroups.of(None) == ClassGroups.of(None, 'pixels') == ClassGroups.by_sizes()
+    assert ClassGroups.of(None) == ClassGroups.of(None, 'pixels') == ClassGroups.by_share()
     assert ClassGroups.of(None, 'images') == ClassGroups.by_thresholds(100, 20)
     assert ClassGroups.of(dict(shares=(0.5, 0.5), names=('a', 'b'))).names == ('a', 'b')
 
