@@ -11,6 +11,8 @@ model = dict(
         in_channels=2048,
         classifier='cosine',
         classifier_temperature=1 / 16,
+        # Short vectors to begin with, as those of a linear classifier.
+        init_cfg=dict(type='Normal', std=0.01, override=dict(name='fc')),
         loss=dict(alpha=1.0),
         interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=300),
     ),

@@ -103,6 +103,8 @@ def test_interplay_and_losses_are_those_of_the_method(name):
     assert head.get('classifier', 'linear') == ('cosine' if cosine else 'linear')
     if cosine:
         assert head.classifier_temperature == pytest.approx(1 / cosine)
+        # Of the committed results.
+        assert head.init_cfg == dict(type='Normal', std=0.01, override=dict(name='fc'))
     if method == 'mutual':
         assert interplay == dict(type='lt_mm.MutualLoss')
         assert losses == dict(type=adjusted, alpha=0.0)

@@ -3,6 +3,8 @@
 ride = dict(
     classifier='cosine',
     classifier_temperature=1 / 30,
+    # Short vectors to begin with, as those of a linear classifier: they turn the faster.
+    init_cfg=dict(type='Normal', std=0.01, override=dict(name='fc')),
     loss=dict(
         _delete_=True,
         type='lt_mm.LDAMLoss',
