@@ -16,8 +16,6 @@ from lt_mm.models.heads.longtail import distillation_loss
 from lt_mm.models.losses import ExpertLoss
 from lt_mm.registry import MODELS
 
-_OF_FC = dict(type='Normal', std=0.01, override=dict(name='fc'))
-
 
 @MODELS.register_module()
 class MultiExpertClsHead(BaseModule):
@@ -87,11 +85,6 @@ class MultiExpertClsHead(BaseModule):
         self.cal_acc = cal_acc
         self.model_alpha = common.get('alpha')
         shared = dict(post_compensation=post_compensation) if compensated else {}
-        for config in configs:
-            if config['type'] == sizes['type'] and config.get('base') is None:
-                # A LinearClsHead would leave out a classifier that is no nn.Linear; with this, runs
-                # draw the same random numbers whatever classifier their experts have.
-                config.setdefault('init_cfg', _OF_FC)
         self.experts = ModuleList(MMPRETRAIN_MODELS.build({**c, **shared}) for c in configs)
         for index, expert in enumerate(self.experts):
             _check_expert(expert, num_classes, f'expert{index} of {name}')
