@@ -53,8 +53,9 @@ class LongTailClsHead(LongTailOptions):
         kwargs: see there, and those of the base.
 
     Raises:
-        ValueError: also if the base has no single linear layer of one output a class; when called
-            with labels that are no classes.
+        ValueError: also if the base has no single linear layer of one output a class, or a loss of
+            its own; when called with labels that are no classes.
+        RuntimeError: when called, if the base uses that layer more than once.
 
     Source: Suh and Seo, ICML 2023, section 4.2 and Table A.1, for the contrast.
     """
@@ -301,14 +302,14 @@ class LongTailClsHead(LongTailOptions):
 
 
 def training_accuracies(
-    logits: Tensor, targets: Tensor, topk: Sequence[int], owner: str
+    logits: Tensor, targets: Tensor, topk: int | Sequence[int], owner: str
 ) -> dict[str, Tensor]:
     """Percentages of images whose label is among the k largest logits, as 'accuracy_top-k'.
 
     Args:
         logits: (N, C).
         targets: (N,) labels.
-        topk: every k.
+        topk: k, or several.
         owner: what the error calls the head.
 
     Raises:
@@ -319,6 +320,7 @@ def training_accuracies(
             f'cal_acc of {owner} has no meaning for soft labels, such as Mixup makes; set '
             'cal_acc=False.'
         )
+    topk = (topk,) if isinstance(topk, int) else topk
     # Without a threshold: logits, unlike scores, may be negative and right.
     accuracies = Accuracy.calculate(logits, targets, topk=topk, thrs=(None,))
     return {f'accuracy_top-{k}': value[0] for k, value in zip(topk, accuracies, strict=True)}

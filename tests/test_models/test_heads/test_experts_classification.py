@@ -9,9 +9,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import nn
 from torch.nn import functional as F
 
 from lt_mm.functional import mutual_divergence
+from lt_mm.models.counts import set_class_counts
 from lt_mm.models.heads import LongTailClsHead
 from lt_mm.structures import ClassCounts
 
@@ -257,6 +259,17 @@ def test_an_expert_comes_before_what_all_have_in_common():
     assert common == dict(loss=dict(ADJUSTED, loss_weight=2.0), alpha=0.3)
     assert experts == [dict(), dict(loss=other), dict(alpha=0.0)]
     assert head.experts[0].loss_module is not head.experts[2].loss_module
+
+
+def test_the_alpha_of_one_expert_is_its_own():
+    experts = [dict(alpha=0.3), dict(), dict(loss=dict(ADJUSTED, alpha=0.0))]
+    for common, expected in ((dict(), [0.3, 1.0, 0.0]), (dict(alpha=0.2), [0.3, 0.2, 0.0])):
+        head = build(counts=None, experts=experts, loss=ADJUSTED, **common)
+        beside = MODELS.build(ADJUSTED)
+        for _ in range(2):
+            assert [expert.loss_module.alpha for expert in head.experts] == expected
+            set_class_counts(nn.ModuleList([head, beside]), ClassCounts(COUNTS))
+        assert beside.alpha == common.get('alpha', 1.0)
 
 
 def test_the_mean_logits_are_distilled_once():
