@@ -13,13 +13,16 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
-from mmseg.datasets import BaseSegDataset
+from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.evaluation import IoUMetric
 from PIL import Image
 from scipy import sparse
 
 from lt_mm.datasets.class_counting import SampleCounts
 from lt_mm.engine.hooks import ClassCountsHook
+from lt_mm.evaluation import CalibrationError, LongTailAccuracy, LongTailIoUMetric
+from lt_mm.evaluation.per_class import check_names_of_figures
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -118,11 +121,11 @@ def read(monkeypatch):
     return names
 
 
-def maps(folder):
+def maps(folder, classes=CLASSES):
     return SegDataset(
         data_root=str(folder),
         data_prefix=dict(img_path='img', seg_map_path='ann'),
-        metainfo=dict(classes=CLASSES),
+        metainfo=dict(classes=classes),
     )
 
 
@@ -172,7 +175,8 @@ def make_runner(
 
 
 def seen(runner, stage='val'):
-    return getattr(runner, f'{stage}_evaluator').metrics[0].seen.get('class_counts')
+    counts = getattr(runner, f'{stage}_evaluator').metrics[0].seen.get('class_counts')
+    return counts.counts.tolist() if isinstance(counts, ClassCounts) else counts
 
 
 @pytest.mark.parametrize('by_epoch', [False, True])
@@ -238,8 +242,10 @@ def test_other_ranks_take_what_rank_0_counted(folder, monkeypatch):
     module = 'lt_mm.datasets.class_counting'
     monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
     monkeypatch.setattr(
-        f'{module}.broadcast_object_list', lambda data, src=0: data.__setitem__(0, sent)
+        f'{module}.broadcast_object_list',
+        lambda data, src=0: data.__setitem__(0, dict(is_done=True, found=sent, error=None)),
     )
+    monkeypatch.setattr(f'{module}.is_distributed', lambda: True)
     runner = make_runner(folder, maps(folder), ClassCountsHook())
     shutil.rmtree(folder / 'ann')
     runner.train()
@@ -272,19 +278,61 @@ def test_given_counts_are_used_without_counting(folder, form):
 
 def test_packaged_counts_by_name(folder):
     runner = make_runner(
-        folder, maps(folder), ClassCountsHook('cityscapes_images'), ToyModel(num_classes=19)
+        folder,
+        maps(folder, CityscapesDataset.METAINFO['classes']),
+        ClassCountsHook('cityscapes_images'),
+        ToyModel(num_classes=19),
     )
     runner.train()
     expected = ClassCounts.load('cityscapes_images')
     assert torch.equal(runner.model.counter.counts, expected.counts)
 
 
-def test_counts_of_other_classes_are_warned_about(folder, caplog):
-    hook = ClassCountsHook(ClassCounts([1, 2, 3], ['tree', 'sky', 'pole'], 'pixels', name='old'))
-    runner = make_runner(folder, maps(folder), hook)
+def test_counts_of_other_classes_are_refused_unless_given_as_numbers(folder):
+    hook = ClassCountsHook(ClassCounts([1, 2, 3], ['a', 'b', 'c'], 'pixels', name='old'))
+    with pytest.raises(ValueError, match="'old' are of other classes than the training set: 'a'"):
+        make_runner(folder, maps(folder), hook).train()
+
+
+def test_counts_of_the_same_classes_are_put_in_order(folder):
+    given = ClassCounts([1, 2, 3], [CLASSES[1], CLASSES[2], CLASSES[0]], 'pixels')
+    runner = make_runner(folder, maps(folder), ClassCountsHook(given))
+    runner.train()
+    assert runner.model.counter.counts.tolist() == [3, 1, 2]
+    assert seen(runner) == [3, 1, 2]
+
+
+@pytest.mark.parametrize('given', [None, [7, 0, 2]])
+def test_a_head_of_other_classes_is_named_whatever_its_loss(folder, given):
+    model = ToyModel(with_counter=False)
+    model.decode_head = torch.nn.Identity()
+    model.decode_head.num_classes = 5
+    runner = make_runner(folder, maps(folder), ClassCountsHook(given), model)
+    message = (
+        r"3 classes but 'decode_head' \(Identity\) has 5: use the counts of the data.*or set num_"
+    )
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_classes_without_a_training_sample_are_named_once(folder, caplog):
+    runner = make_runner(folder, maps(folder), ClassCountsHook([7, 0, 2]))
     runner.logger.addHandler(caplog.handler)
     runner.train()
-    assert "class counts 'old' are of other classes, or in another order" in caplog.text
+    assert caplog.text.count('1 of 3 classes have no training sample: 1') == 1
+
+
+def test_a_metric_of_ours_beside_the_one_that_it_extends_is_refused_at_the_start():
+    long_tailed, plain = LongTailIoUMetric(), IoUMetric()
+    for pair in ((long_tailed, plain), (plain, long_tailed)):
+        with pytest.raises(ValueError, match='give figures of the same names: leave out'):
+            check_names_of_figures(pair)
+    check_names_of_figures((long_tailed, IoUMetric(prefix='plain')))
+    check_names_of_figures((long_tailed, CalibrationError()))
+    accuracy = pytest.importorskip('mmpretrain.evaluation').Accuracy
+    with pytest.raises(ValueError, match='Accuracy and LongTailAccuracy'):
+        check_names_of_figures((accuracy(), LongTailAccuracy()))
+    check_names_of_figures((accuracy(prefix='plain'), LongTailAccuracy()))
 
 
 def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):

@@ -51,7 +51,7 @@ def test_two_files_and_a_chart_without_a_model(folder, capsys, workers):
     assert Image.open(folder / 'out' / 'class_counts.png').size[0] > 500
     output = capsys.readouterr().out
     assert '7 pixels in 3 classes, 1 of them empty, imbalance factor 6.0' in output
-    assert '3 images in 3 classes' in output
+    assert '3 image labels in 3 classes' in output
 
 
 def test_a_variant_is_counted(folder, monkeypatch, capsys):

@@ -23,7 +23,12 @@ def test_classes_stand_by_falling_count_in_the_colour_of_their_group():
     assert axes.get_xlabel() == 'class, by falling number of pixels'
     assert tick_names(axes) == ['b', 'd', 'a', 'c']
     assert axes.get_yscale() == 'log'
-    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [('0', 3)]
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [
+        ('900', 0),
+        ('70', 1),
+        ('5', 2),
+        ('0', 3),
+    ]
     assert axes.get_ylim()[0] < 5
     assert 'imbalance factor 180' in axes.get_title()
 
@@ -65,3 +70,19 @@ def test_both_units_go_into_one_picture(tmp_path, name):
 def test_one_class_alone_is_drawn(tmp_path):
     draw_class_counts(ClassCounts([4]), tmp_path / 'one.png')
     assert (tmp_path / 'one.png').stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ('unit', 'names'), [('pixels', ['head', 'body', 'tail']), ('images', ['many', 'medium', 'few'])]
+)
+def test_groups_are_those_of_the_metric_of_the_task(unit, names):
+    axes = draw_class_counts(ClassCounts([12_345, 50, 3_200_000], unit=unit)).axes[0]
+    labels = [text.get_text().split(':')[0] for text in axes.get_legend().get_texts()]
+    assert labels == names
+    assert sorted(text.get_text() for text in axes.texts) == ['12.3k', '3.2M', '50']
+
+
+def test_both_panels_of_a_segmentation_set_have_the_same_groups():
+    panels = [ClassCounts([500, 50, 3], unit=unit) for unit in ('pixels', 'images')]
+    for axes in draw_class_counts(panels).axes:
+        assert axes.get_legend().get_texts()[0].get_text().startswith('head')

@@ -35,12 +35,15 @@ def main(args: list[str] | None = None) -> None:
     name = '_'.join(filter(None, (Path(options.config).stem, options.variant)))
     folder = Path(options.out_dir or Path('work_dirs', 'class_counts', name))
     counted = count_classes(DATASETS.build(config.train_dataloader.dataset), options.workers)
+    # An image counts once for each class that it shows.
+    totals = dict(pixels='pixels', images='image labels')
     for unit, counts in counted.items():
         counts.save(folder / f'{unit}.json')
         empty = int((counts.counts == 0).sum())
         print(
-            f'{counts.counts.sum().item():,} {unit} in {counts.num_classes} classes, {empty} of '
-            f'them empty, imbalance factor {counts.imbalance_factor:,.1f}: {folder / unit}.json'
+            f'{counts.counts.sum().item():,} {totals[unit]} in {counts.num_classes} classes, '
+            f'{empty} of them empty, imbalance factor {counts.imbalance_factor:,.1f}: '
+            f'{folder / unit}.json'
         )
     draw_class_counts(list(counted.values()), folder / 'class_counts.png')
     print(f'Bar chart: {folder / "class_counts.png"}')

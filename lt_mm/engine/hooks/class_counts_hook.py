@@ -14,9 +14,12 @@ from lt_mm.datasets.class_counting import SampleCounts, count_samples, has_segme
 from lt_mm.datasets.samplers import LongTailSampler
 from lt_mm.engine.distributed import unwrapped
 from lt_mm.engine.train_sampler import sampler_of, samples_of
+from lt_mm.evaluation.per_class import check_names_of_figures
 from lt_mm.models.counts import set_class_counts
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
+
+_MOST_NAMED = 30
 
 
 @HOOKS.register_module()
@@ -36,9 +39,14 @@ class ClassCountsHook(Hook):
     iteration that it holds for. Another sampler that has a ``class_distribution`` is asked for it
     when the training begins.
 
-    Metrics find the numbers as ``dataset_meta['class_counts']`` unless the data set puts some
-    there itself. Checkpoints carry the numbers in ``meta['class_counts']``, so that a test knows
-    them without the training set.
+    Metrics find the counts as ``dataset_meta['class_counts']``, with class names where these are
+    known, unless the data set puts some there itself. Checkpoints carry the numbers in
+    ``meta['class_counts']``, so that a test knows them without the training set.
+
+    Before the first step, a head of another number of classes is refused by name, whatever its
+    loss, and classes without a training sample are named. Counts given by name or path are put in
+    the class order of the training set, and refused if they are of other classes; numbers without
+    names are taken as they are. Metrics that give figures of the same names are refused.
 
     A sampler of lt_mm has counted the training set already, and its counts are taken. Otherwise
     those of segmentation maps are kept beside the work dir, in ``<work_dir>/../class_counts``,
@@ -70,6 +78,7 @@ class ClassCountsHook(Hook):
         self.sampler_prior = sampler_prior
         self.class_counts = class_counts
         self._numbers: list[int] | None = None
+        self._names: Sequence[str] | None = None
         self._resolved: ClassCounts | None = None
         self._next_change: int | None = None
         if class_counts is not None:
@@ -80,6 +89,7 @@ class ClassCountsHook(Hook):
                     'leave unit out, or name counts of that unit'
                 )
             self._numbers = counts.counts.tolist()
+            self._names = counts.class_names
 
     def before_run(self, runner: Runner) -> None:
         """Resolve the counts and set them, if this is a training, before the model is copied.
@@ -88,13 +98,18 @@ class ClassCountsHook(Hook):
             runner (Runner): The runner of the process.
 
         Raises:
-            ValueError: If a module does not accept the counts, naming the module.
+            ValueError: If a module does not accept the counts, or a head has another number of
+                classes, naming it; if two metrics give figures of the same name.
         """
         # Runner.test and Runner.val leave the optimizer wrapper unbuilt.
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         self._resolved = self._resolve(runner)
+        self._name_empty(runner)
         self._set(runner)
+        self._check_heads(runner)
+        for evaluator in self._evaluators(runner):
+            check_names_of_figures(evaluator.metrics)
 
     def before_train(self, runner: Runner) -> None:
         """Set the counts again on the modules of the model, which a checkpoint may have changed.
@@ -108,6 +123,7 @@ class ClassCountsHook(Hook):
         if self._resolved is None:
             self._resolved = self._resolve(runner)
         self._numbers = self._resolved.counts.tolist()
+        self._names = self._resolved.class_names
         if not self._set(runner):
             name = type(unwrapped(runner.model)).__name__
             runner.logger.warning(
@@ -159,12 +175,21 @@ class ClassCountsHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the counts of a checkpoint where none were given; training counts anew."""
         if self.class_counts is None:
-            self._numbers = checkpoint.get('meta', {}).get('class_counts')
+            meta = checkpoint.get('meta', {})
+            self._numbers = meta.get('class_counts')
+            self._names = (meta.get('dataset_meta') or {}).get('classes')
+            if self._numbers is None or len(self._names or ()) != len(self._numbers):
+                self._names = None
 
     def _inform(self, evaluator: Evaluator) -> None:
         meta = evaluator.dataset_meta or {}
         if self._numbers is not None and 'class_counts' not in meta:
-            evaluator.dataset_meta = {**meta, 'class_counts': self._numbers}
+            counts = self._numbers
+            if self._names is not None:
+                # With names, metrics find out whether they evaluate the same classes.
+                unit = 'images' if self._resolved is None else self._resolved.unit
+                counts = ClassCounts(counts, self._names, unit)
+            evaluator.dataset_meta = {**meta, 'class_counts': counts}
 
     def _resolve(self, runner: Runner) -> ClassCounts:
         dataset = runner.train_dataloader.dataset
@@ -173,12 +198,31 @@ class ClassCountsHook(Hook):
         guess = 'pixels' if has_segmentation_maps(dataset) else 'images'
         counts = ClassCounts.of(self.class_counts, unit=self.unit or guess)
         classes = getattr(dataset, 'metainfo', {}).get('classes')
-        if counts.class_names and classes and counts.class_names != tuple(classes):
-            runner.logger.warning(
-                f'class counts {counts.name!r} are of other classes, or in another order, than the '
-                f'training set: {counts.class_names[:3]}... against {tuple(classes)[:3]}...'
-            )
-        return counts
+        return counts.in_order_of(classes, 'the training set')
+
+    def _check_heads(self, runner: Runner) -> None:
+        """Compare the counts with the heads of the model, whatever their losses."""
+        for path, module in unwrapped(runner.model).named_modules():
+            classes = getattr(module, 'num_classes', None)
+            is_whole = isinstance(classes, int) and not isinstance(classes, bool)
+            if 'head' in path.rpartition('.')[2] and is_whole and classes > 0:
+                self._resolved.validate(classes, f"'{path}' ({type(module).__name__})")
+
+    def _name_empty(self, runner: Runner) -> None:
+        empty = (self._resolved.counts == 0).nonzero().flatten().tolist()
+        if not empty:
+            return
+        names = self._resolved.class_names
+        titles = [str(c) if names is None else names[c] for c in empty[:_MOST_NAMED]]
+        more = f' and {len(empty) - _MOST_NAMED} more' if len(empty) > _MOST_NAMED else ''
+        runner.logger.warning(
+            f'{len(empty)} of {self._resolved.num_classes} classes have no training sample: '
+            f'{", ".join(titles)}{more}'
+        )
+
+    @staticmethod
+    def _evaluators(runner: Runner) -> list[Evaluator]:
+        return [] if runner.val_loop is None else [runner.val_evaluator]
 
     @staticmethod
     def _count(runner: Runner) -> SampleCounts:
