@@ -11,6 +11,7 @@ from rich.console import Console
 from lt_mm.benchmark.experiments import Result
 from lt_mm.benchmark.methods import DIGIT_SCENES, DIGITS_LT
 from lt_mm.benchmark.tables import INFERENCE_COSTS, summary_table
+from lt_mm.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
@@ -61,6 +62,16 @@ def test_three_seeds_behind_every_row(name):
     for method in results['labels']:
         seeds = {run['seed'] for run in results['runs'] if run['method'] == method}
         assert len(seeds) >= 3, method
+
+
+def test_every_component_it_names_is_registered():
+    table = README[README.index('| component |') : README.index('The maths alone')]
+    cells = [line.split('|')[1] for line in table.splitlines()[2:] if '|' in line]
+    names = [name for cell in cells for name in re.findall(r'`(?:lt_mm\.)?(\w+)`', cell)]
+    children = (DATASETS, DATA_SAMPLERS, HOOKS, METRICS, MODELS)
+    assert len(names) > 40
+    for name in names:
+        assert any(child.get(f'lt_mm.{name}') for child in children), name
 
 
 def test_files_and_targets_it_names_exist():
