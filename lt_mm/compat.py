@@ -107,10 +107,13 @@ def is_batch_norm(layer: nn.Module) -> bool:
 def swaps_channels(preprocessor: nn.Module | None) -> bool | None:
     """Whether a data preprocessor swaps red and blue; None where that is not known.
 
-    mmengine and mmseg keep it under no public name, mmpretrain's ClsDataPreprocessor under another
-    one.
+    mmengine keeps it under no public name, mmseg 1.2 and mmpretrain's data preprocessors of some
+    tasks under others.
     """
-    return getattr(preprocessor, '_channel_conversion', getattr(preprocessor, 'to_rgb', None))
+    names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
+    return next(
+        (getattr(preprocessor, name) for name in names if hasattr(preprocessor, name)), None
+    )
 
 
 def stacked_labels(head: nn.Module, data_samples: list) -> Tensor | tuple[Tensor, ...]:
