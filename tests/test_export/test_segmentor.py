@@ -78,7 +78,7 @@ def test_heads_of_a_cascade(config, trained):
 
 
 @MODELS.register_module()
-class OwnHead(FCNHead):
+class OwnFCNHead(FCNHead):
     pass
 
 
@@ -86,12 +86,12 @@ class OwnHead(FCNHead):
 def test_head_of_a_user(config, trained, classifier):
     cfg = config('GML', classifier, 'FCNHead')
     cfg.model.pop('auxiliary_head')
-    cfg.model.decode_head.update(type='lt_mm.LongTailHead', base='OwnHead', loss_decode=LOSS)
+    cfg.model.decode_head.update(type='lt_mm.LongTailHead', base='OwnFCNHead', loss_decode=LOSS)
     cfg.model.decode_head.contrast.type = 'lt_mm.GMLLoss'
     model, _, modules = export(cfg, trained(cfg)[1])
     head = model['decode_head']
     assert modules == (['normalized_decode_head'] if classifier == 'cosine' else [])
-    assert MODELS.get(head.get('base', head['type'])) is OwnHead
+    assert MODELS.get(head.get('base', head['type'])) is OwnFCNHead
 
 
 OPTIONS = {
