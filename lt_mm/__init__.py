@@ -8,8 +8,7 @@ _missing = [name for name in ('torch', 'mmengine', 'mmcv', 'mmseg') if find_spec
 if _missing:
     raise ImportError(
         f'lt_mm needs {", ".join(_missing)}, which this Python does not have: run '
-        '`pip install -r requirements.txt`, or install the original OpenMMLab 1.x packages, '
-        'never both.'
+        '`pip install -r requirements.txt`.'
     )
 
 from lt_mm import compat as _compat  # noqa: E402

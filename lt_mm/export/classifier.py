@@ -23,10 +23,10 @@ from lt_mm.export.plain_model import (
     refuse_plain,
     trained,
 )
-from lt_mm.export.shipped import normalized_cls_head  # noqa: F401
 from lt_mm.models.backbones import MultiExpertResNet, expert_backbone, plain_weights
 from lt_mm.models.heads import MultiExpertClsHead, ResLTClsHead
 from lt_mm.models.necks import ExpertGlobalAveragePooling
+from lt_mm.models.shipped import normalized_cls_head  # noqa: F401
 
 CLASSIFICATION = Task(MODELS, 'head', 'loss')
 

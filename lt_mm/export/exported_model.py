@@ -12,7 +12,7 @@ from mmengine.config import Config
 from lt_mm.export.segmentor import plain_segmentor
 from lt_mm.export.settings import inference_settings
 
-_SHIPPED = Path(__file__).parent / 'shipped'
+_SHIPPED = Path(__file__).parents[1] / 'models' / 'shipped'
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ExportedModel:
     Args:
         config: the plain model, and what :func:`inference_settings` keeps.
         checkpoint: ``state_dict`` and ``meta``, of tensors and plain Python types only.
-        modules: files of lt_mm/export/shipped, without '.py', that ``config`` imports and that must
+        modules: files of lt_mm/models/shipped, without '.py', that ``config`` imports and that must
             come with it: none, if mmsegmentation or mmpretrain has all parts of the model.
     """
 

@@ -12,7 +12,7 @@ from lt_mm.checkpoints import TRAINING_ONLY
 from lt_mm.export.folding import compensating_shift, fold
 from lt_mm.models.heads import LongTailOptions
 
-# What lt_mm ships: the package that it registers with, and its file in shipped/.
+# What lt_mm ships: the package that it registers with, and its file in models/shipped.
 SHIPPED = {
     'NormalizedDecodeHead': ('mmseg', 'normalized_decode_head'),
     'MeanOfHeads': ('mmseg', 'mean_of_heads'),
@@ -114,7 +114,7 @@ def refuse_plain(task: Task, model: Mapping) -> None:
 
 def plain_name(kind: type) -> str:
     """How a config of an mm package names a class; those of other packages have their module."""
-    of_package = kind.__module__.startswith(('mmseg.', 'mmpretrain.', 'lt_mm.export.shipped.'))
+    of_package = kind.__module__.startswith(('mmseg.', 'mmpretrain.', 'lt_mm.models.shipped.'))
     return kind.__name__ if of_package else f'{kind.__module__}.{kind.__name__}'
 
 

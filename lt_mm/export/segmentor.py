@@ -18,8 +18,8 @@ from lt_mm.export.plain_model import (
     plain_model,
     refuse_plain,
 )
-from lt_mm.export.shipped import mean_of_heads, normalized_decode_head  # noqa: F401
 from lt_mm.models.heads import MultiExpertDecodeHead
+from lt_mm.models.shipped import mean_of_heads, normalized_decode_head  # noqa: F401
 
 SEGMENTATION = Task(MODELS, 'decode_head', 'loss_decode')
 

@@ -1,7 +1,7 @@
 """Backbones that mmpretrain lacks."""
 
-from lt_mm.export.shipped.resnet_cifar_6n2 import ResNetCifar6n2
-from lt_mm.export.shipped.scaled_resnets import (
+from lt_mm.models.shipped.resnet_cifar_6n2 import ResNetCifar6n2
+from lt_mm.models.shipped.scaled_resnets import (
     ScaledResNet,
     ScaledResNetCIFAR,
     ScaledResNetV1c,

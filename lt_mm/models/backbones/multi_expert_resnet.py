@@ -10,15 +10,15 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
-from lt_mm.export.shipped.resnet_cifar_6n2 import NUM_STAGES, ResNetCifar6n2
-from lt_mm.export.shipped.scaled_resnets import (
+from lt_mm.models.backbones.expert_weights import is_shared
+from lt_mm.models.shipped.resnet_cifar_6n2 import NUM_STAGES, ResNetCifar6n2
+from lt_mm.models.shipped.scaled_resnets import (
     ScaledResNet,
     ScaledResNetCIFAR,
     ScaledResNetV1c,
     ScaledResNetV1d,
     ScaledResNeXt,
 )
-from lt_mm.models.backbones.expert_weights import is_shared
 from lt_mm.registry import MODELS
 
 _SCALED = {
@@ -137,7 +137,7 @@ def expert_backbone(
     Returns:
         ``backbone`` itself, with its class as ``type``, if no width changes. Else that of
         ``lt_mm.ResNetCifar6n2`` with other ``widths``, or of a network of
-        :mod:`~lt_mm.export.shipped.scaled_resnets`.
+        :mod:`~lt_mm.models.shipped.scaled_resnets`.
 
     Raises:
         ValueError: see :class:`MultiExpertResNet`.

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from lt_mm.export.shipped.mean_of_heads import MeanOfHeads
+from lt_mm.models.shipped.mean_of_heads import MeanOfHeads
 
 from . import presets
 from .experts_segmentation import MultiExpertDecodeHead

@@ -10,13 +10,13 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList, add_prefix
 from torch import Tensor, nn
 
-from lt_mm.export.shipped.mean_of_heads import MeanOfHeads
 from lt_mm.functional import check_finite, check_labels, checked_once
 from lt_mm.models.heads.experts import expert_configs
 from lt_mm.models.heads.longtail import distillation_loss
 from lt_mm.models.heads.segmentation import LongTailHead, taught_logits
 from lt_mm.models.layers import PostCompensation
 from lt_mm.models.losses import GMLLoss
+from lt_mm.models.shipped.mean_of_heads import MeanOfHeads
 from lt_mm.models.teachers.frozen_network import TeacherOutput
 from lt_mm.registry import MODELS
 

@@ -223,13 +223,15 @@ class LongTailOptions:
     def init_weights(self) -> None:
         """Initialise the base as its ``init_cfg`` says, and what was added as that says itself."""
         names = ('alignment', 'post_compensation', 'contrast', 'distillation')
-        added = {name: self._modules[name] for name in names if self._modules.get(name) is not None}
+        added = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         # An init_cfg that names a type of layer would reach the layers of what was added, too.
-        self._modules.update(dict.fromkeys(added))
+        for name in added:
+            setattr(self, name, None)
         try:
             super().init_weights()
         finally:
-            self._modules.update(added)
+            for name, part in added.items():
+                setattr(self, name, part)
         for part in added.values():
             if hasattr(part, 'init_weights'):
                 part.init_weights()

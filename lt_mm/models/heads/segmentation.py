@@ -12,6 +12,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from lt_mm.compat import stacked_labels
 from lt_mm.functional import (
     check_batch,
     checked_once,
@@ -165,7 +166,7 @@ class LongTailHead(LongTailOptions):
         """
         if self.contrast is None and self.distillation is None:
             return super().loss_by_feat(seg_logits, batch_data_samples)
-        labels = self._stack_batch_gt(batch_data_samples)
+        labels = stacked_labels(self, batch_data_samples)
         # PIDNet's come with those of the edges.
         labels = labels[0] if isinstance(labels, tuple) else labels
         features, logits = self._take_seen(seg_logits)

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from lt_mm.compat import is_batch_norm
+
 _POLICIES = ('eval', 'statistics')
 
 
@@ -89,4 +91,4 @@ class FrozenParts:
 
 
 def _moves(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training
+    return is_batch_norm(layer) and layer.training

@@ -7,8 +7,8 @@ from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from lt_mm.export.shipped.resnet_cifar_6n2 import ZeroPaddingShortcut
 from lt_mm.models.backbones import ResNetCifar6n2
+from lt_mm.models.shipped.resnet_cifar_6n2 import ZeroPaddingShortcut
 
 # Depth: parameters with a classifier of ten classes, printed as 0.27M, 0.46M, ... by He et al.,
 # table 6; the exact numbers are those of the nets' usual PyTorch port.

@@ -13,9 +13,9 @@ from mmpretrain.registry import MODELS as MMPRETRAIN
 from mmseg.registry import MODELS as MMSEG
 
 from lt_mm.export.plain_model import SHIPPED
-from lt_mm.export.shipped import look_beside
-from lt_mm.export.shipped.normalized_cls_head import NormalizedLinear
-from lt_mm.export.shipped.normalized_decode_head import NormalizedConv2d
+from lt_mm.models.shipped import look_beside
+from lt_mm.models.shipped.normalized_cls_head import NormalizedLinear
+from lt_mm.models.shipped.normalized_decode_head import NormalizedConv2d
 
 FOLDER = Path(look_beside.__file__).parent
 FILES = sorted(path for path in FOLDER.glob('*.py') if path.stem not in ('__init__', 'look_beside'))
@@ -41,10 +41,10 @@ def test_the_table_says_what_the_files_register():
     registries = dict(mmseg=MMSEG, mmpretrain=MMPRETRAIN)
     for name, (package, module) in SHIPPED.items():
         found = registries[package].get(name)
-        assert found.__module__ == f'lt_mm.export.shipped.{module}', name
+        assert found.__module__ == f'lt_mm.models.shipped.{module}', name
     assert {module for _, module in SHIPPED.values()} == {path.stem for path in FILES}
     for path in FILES:
-        module = importlib.import_module(f'lt_mm.export.shipped.{path.stem}')
+        module = importlib.import_module(f'lt_mm.models.shipped.{path.stem}')
         for registry in registries.values():
             for name, kind in registry.module_dict.items():
                 assert kind.__module__ != module.__name__ or name in SHIPPED
