@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from lt_mm.datasets.label_reading import locate, random_numbers_kept, readers_of
 from lt_mm.datasets.map_counting import count_maps, first_leaf, show_progress
+from lt_mm.datasets.regions import SIZE_BINS, pixels_and_regions
 from lt_mm.structures import ClassCounts
 
 BEAT = 1.0
@@ -30,12 +31,16 @@ class SampleCounts:
         unit (str): What the table counts: 'pixels' of segmentation maps, 'images' of labels.
         class_names (tuple[str, ...], optional): C names. Defaults to None.
         name (str): Type of the data set. Defaults to ''.
+        regions (np.ndarray, optional): Shape (C, SIZE_BINS), int64: connected regions of each class
+            by the bin of their size, see :mod:`~lt_mm.datasets.regions`; of segmentation maps, if
+            they were asked for. Defaults to None.
     """
 
     table: sparse.csr_array = field(repr=False)
     unit: str
     class_names: tuple[str, ...] | None = None
     name: str = ''
+    regions: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -82,7 +87,10 @@ class SampleCounts:
 
 
 def count_samples(
-    dataset: Dataset, cache_dir: str | os.PathLike | None = None, num_workers: int = 0
+    dataset: Dataset,
+    cache_dir: str | os.PathLike | None = None,
+    num_workers: int = 0,
+    with_regions: bool = False,
 ) -> SampleCounts:
     """Count the classes of every sample; rank 0 does, and the others wait for what it found.
 
@@ -100,6 +108,8 @@ def count_samples(
             Defaults to None, nowhere.
         num_workers (int): Processes that read segmentation maps; 0 reads them in this one. Defaults
             to 0.
+        with_regions (bool): Whether to count the connected regions of segmentation maps, too, in
+            the same pass, which takes longer. Defaults to False.
 
     Returns:
         SampleCounts: What was found, the same on all ranks.
@@ -110,8 +120,8 @@ def count_samples(
             ignored.
     """
     if not is_distributed():
-        return _count(dataset, cache_dir, num_workers)
-    return _from_rank_zero(lambda: _count(dataset, cache_dir, num_workers))
+        return _count(dataset, cache_dir, num_workers, with_regions)
+    return _from_rank_zero(lambda: _count(dataset, cache_dir, num_workers, with_regions))
 
 
 def _from_rank_zero(count: Callable[[], SampleCounts]) -> SampleCounts:
@@ -203,7 +213,12 @@ def has_segmentation_maps(dataset: Dataset) -> bool:
     return leaf.get_data_info(index).get('seg_map_path') is not None
 
 
-def _count(dataset: Dataset, cache_dir: str | os.PathLike | None, num_workers: int) -> SampleCounts:
+def _count(
+    dataset: Dataset,
+    cache_dir: str | os.PathLike | None,
+    num_workers: int,
+    with_regions: bool = False,
+) -> SampleCounts:
     leaf = first_leaf(dataset)
     name = type(leaf).__name__
     if not hasattr(leaf, 'get_data_info') or not hasattr(leaf, 'metainfo'):
@@ -219,13 +234,22 @@ def _count(dataset: Dataset, cache_dir: str | os.PathLike | None, num_workers: i
         )
     names = tuple(getattr(dataset, 'metainfo', leaf.metainfo).get('classes') or ())
     is_segmentation = has_segmentation_maps(dataset)
+    regions = None
     if is_segmentation:
         if not names:
             raise ValueError(
                 f'{name} has no class names, so the number of classes is unknown: '
                 'give it metainfo=dict(classes=(...)), or the hook a list of class_counts'
             )
-        table = count_maps(dataset, len(names), cache_dir, num_workers)
+        if with_regions:
+            columns = len(names) * (1 + SIZE_BINS)
+            both = count_maps(
+                dataset, len(names), cache_dir, num_workers, pixels_and_regions, columns
+            )
+            table = both[:, : len(names)]
+            regions = both[:, len(names) :].sum(axis=0).reshape(len(names), SIZE_BINS)
+        else:
+            table = count_maps(dataset, len(names), cache_dir, num_workers)
     else:
         table = _count_labels(dataset, name, len(names))
     if table.nnz == 0:
@@ -236,7 +260,7 @@ def _count(dataset: Dataset, cache_dir: str | os.PathLike | None, num_workers: i
         )
     unit = 'pixels' if is_segmentation else 'images'
     _warn(name, table.sum(axis=0), names, unit)
-    return SampleCounts(table, unit=unit, class_names=names or None, name=name)
+    return SampleCounts(table, unit, names or None, name, regions)
 
 
 def _folders(leaf: Dataset) -> str:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,12 +23,17 @@ from lt_mm.datasets.label_reading import (
     readers_of,
 )
 
+SECONDS_A_LINE = 30.0
+"""How often a line tells how far counting is, where no progress bar can be seen."""
+
 
 def count_maps(
     dataset: Dataset,
     num_classes: int,
     cache_dir: str | os.PathLike | None = None,
     num_workers: int = 0,
+    measure: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    columns: int | None = None,
 ) -> sparse.csr_array:
     """Count the pixels of each class in the segmentation map of every sample.
 
@@ -43,15 +48,20 @@ def count_maps(
         cache_dir (str | PathLike, optional): Where counts are kept, see :class:`CountCache`. Those
             that a transform of a user's own takes part in are not. Defaults to None, nowhere.
         num_workers (int): Processes that read maps; 0 reads them in this one. Defaults to 0.
+        measure (Callable, optional): What to count instead: a function of a module, which is given
+            the labels (H, W), int64, -1 where they are ignored, and C, and returns ``columns``
+            numbers of 0 or more. Defaults to None, the pixels of each class.
+        columns (int, optional): How many numbers ``measure`` returns. Defaults to None, C.
 
     Returns:
-        csr_array: Pixels of each class in each sample, shape (N, C), int64.
+        csr_array: Pixels of each class in each sample, shape (N, C), int64; or (N, columns).
 
     Raises:
         TypeError: If the labels of a part cannot be read as training reads them.
         ValueError: If a map is damaged, or holds a label that is neither a class nor ignored.
     """
-    counters, jobs = _jobs(dataset, num_classes)
+    columns = columns or num_classes
+    counters, jobs = _jobs(dataset, num_classes, measure)
     # What is shared has the same key. A user's own transform may look at more than the map.
     keys = [
         (reading, info['seg_map_path'], row if counters[reading].reader.is_own else None)
@@ -66,7 +76,7 @@ def count_maps(
     rows = sorted(states, key=lambda key: (states[key].path, key[0], key[1], key[2] or 0))
 
     def count() -> sparse.csr_array:
-        return _count(counters, [(key[0], infos[key]) for key in rows], num_workers, num_classes)
+        return _count(counters, [(key[0], infos[key]) for key in rows], num_workers, columns)
 
     is_own = any(counter.reader.is_own for counter in counters.values())
     if cache_dir is None or is_own:
@@ -75,19 +85,22 @@ def count_maps(
         name = type(first_leaf(dataset)).__name__
         readings = [key[0] for key in rows] if len(counters) > 1 else [*counters]
         of_rows = [states[key] for key in rows]
-        table = CountCache(cache_dir, name, of_rows, repr(readings), num_classes).get(count)
+        if measure is not None:
+            readings = [measure.__qualname__, *readings]
+        table = CountCache(cache_dir, name, of_rows, repr(readings), columns).get(count)
     place = {key: row for row, key in enumerate(rows)}
     return table[[place[key] for key in keys]]
 
 
 def _jobs(
-    dataset: Dataset, num_classes: int
+    dataset: Dataset, num_classes: int, measure: Callable | None
 ) -> tuple[dict[str, '_MapCounter'], list[tuple[str, dict]]]:
     """How each kind of part is counted, and the part and the map of every sample."""
     readers, located = readers_of(dataset, 'gt_seg_map')
     counters, reading_of = {}, {}
     for part, (reader, leaf, template) in readers.items():
-        counter = _MapCounter(reader, num_classes, getattr(leaf, 'ignore_index', 255), template)
+        ignore_index = getattr(leaf, 'ignore_index', 255)
+        counter = _MapCounter(reader, num_classes, ignore_index, template, measure)
         # Parts that are read alike share their maps, unless a user's own transforms are asked.
         reading = f'{part}' if reader.is_own else counter.reading
         counters.setdefault(reading, counter)
@@ -106,7 +119,7 @@ def _count(
     counters: dict[str, '_MapCounter'],
     jobs: Sequence[tuple[str, dict]],
     num_workers: int,
-    num_classes: int,
+    columns: int,
 ) -> sparse.csr_array:
     data, indices, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [0]
     workers = (
@@ -125,7 +138,7 @@ def _count(
             data.append(pixels[shown])
             ends.append(ends[-1] + len(shown))
     parts = np.concatenate(data), np.concatenate(indices), np.array(ends)
-    return sparse.csr_array(parts, shape=(len(jobs), num_classes))
+    return sparse.csr_array(parts, shape=(len(jobs), columns))
 
 
 _of_worker: dict[str, '_MapCounter'] = {}
@@ -160,6 +173,7 @@ class _MapCounter:
     num_classes: int
     ignore_index: int
     template: dict
+    measure: Callable[[np.ndarray, int], np.ndarray] | None = None
 
     @property
     def reading(self) -> str:
@@ -168,9 +182,10 @@ class _MapCounter:
         return repr([*settings, self.ignore_index, self.reader.reading])
 
     def __call__(self, info: dict) -> np.ndarray:
-        """Pixels of each class, shape (C,), int64."""
-        labels = self.reader(info if self.reader.is_own else {**self.template, **info}).ravel()
-        labels = labels[labels != self.ignore_index]
+        """Pixels of each class, shape (C,), int64, or what is measured instead."""
+        image = self.reader(info if self.reader.is_own else {**self.template, **info})
+        ignored = image == self.ignore_index
+        labels = image[~ignored]
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
         if len(wrong):
             raise ValueError(
@@ -179,11 +194,13 @@ class _MapCounter:
                 f'ignore_index={self.ignore_index}: check reduce_zero_label, ignore_index and the '
                 'class names of the data set'
             )
+        if self.measure is not None:
+            return self.measure(np.where(ignored, -1, image), self.num_classes)
         return np.bincount(labels, minlength=self.num_classes)
 
 
 def show_progress(items: Iterable, total: int) -> Iterable:
-    """Show a progress bar on stderr while samples are counted.
+    """Show on stderr how far counting is: a bar or, without a terminal, a line now and then.
 
     Args:
         items (Iterable): What is iterated over.
@@ -192,7 +209,19 @@ def show_progress(items: Iterable, total: int) -> Iterable:
     Returns:
         Iterable: The same items.
     """
-    return track(items, 'counting classes', total, console=Console(stderr=True))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        items = _with_lines(items, total, console)
+    return track(items, 'counting classes', total, console=console)
+
+
+def _with_lines(items: Iterable, total: int, console: Console) -> Iterator:
+    said = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - said >= SECONDS_A_LINE:
+            said = time.monotonic()
+            console.print(f'counting classes: {done:,} of {total:,}', highlight=False)
+        yield item
 
 
 def first_leaf(dataset: Dataset) -> Dataset:

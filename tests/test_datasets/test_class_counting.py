@@ -6,6 +6,7 @@ from mmseg.datasets import ADE20KDataset, BaseSegDataset, MultiImageMixDataset
 from PIL import Image
 
 from lt_mm.datasets.class_counting import count_classes, count_samples, has_segmentation_maps
+from lt_mm.datasets.regions import pixels_and_regions
 
 CLASSES = ('sky', 'tree', 'pole')
 
@@ -62,6 +63,28 @@ def test_pixels_and_images_are_counted(tmp_path, maps, num_workers, capsys):
     assert counted['pixels'].class_names == CLASSES
     assert counted['images'].source == 'Counted over the 3 training samples of BaseSegDataset.'
     assert 'counting classes' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_regions_are_counted_in_the_same_pass(tmp_path, maps, num_workers):
+    write(tmp_path, maps)
+    dataset = seg_dataset(tmp_path)
+    counted = count_samples(dataset, tmp_path / 'counts', num_workers, with_regions=True)
+    assert (counted.table != count_samples(dataset).table).nnz == 0
+    each = [pixels_and_regions(np.where(m == 255, -1, m), 3)[3:] for m in maps]
+    assert (counted.regions == sum(each).reshape(3, -1)).all() and counted.regions[2].sum() == 1
+    # Kept apart from the pixels alone.
+    assert count_samples(dataset, tmp_path / 'counts').regions is None
+    again = count_samples(dataset, tmp_path / 'counts', with_regions=True)
+    assert (again.regions == counted.regions).all()
+    assert len(list((tmp_path / 'counts').iterdir())) == 2
+
+
+def test_lines_tell_how_far_counting_is_without_a_terminal(tmp_path, maps, capsys, monkeypatch):
+    monkeypatch.setattr('lt_mm.datasets.map_counting.SECONDS_A_LINE', 0)
+    write(tmp_path, maps)
+    count_samples(seg_dataset(tmp_path))
+    assert 'counting classes: 2 of 3' in capsys.readouterr().err
 
 
 def test_another_ignore_index(tmp_path, maps):
