@@ -39,7 +39,7 @@ from .nearest_mean import nearest_mean_logits, normalize_features
 from .negatives import sample_other_groups
 from .parametric_contrast import parametric_contrastive_loss
 from .post_compensation import post_compensate
-from .priors import log_prior, queue_lengths, reversed_log_prior
+from .priors import log_prior, logit_shift, queue_lengths, reversed_log_prior
 from .routing import routing_targets, running_means
 from .seesaw import seesaw_cross_entropy
 from .soft_targets import mix_hard_losses
@@ -73,6 +73,7 @@ __all__ = [
     'ldam_margins',
     'log_partition',
     'log_prior',
+    'logit_shift',
     'logit_adjusted_cross_entropy',
     'margin_cross_entropy',
     'maximum_calibration_error',

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.priors import logit_shift
+
 
 def logit_adjusted_cross_entropy(
     logits: Tensor,
@@ -17,7 +19,8 @@ def logit_adjusted_cross_entropy(
     Args:
         logits: (N, C) or (N, C, d1, ...), any floating dtype; the softmax is in float32 at least.
         target: (N,) or (N, d1, ...) class indices, or soft targets of the logits' shape.
-        log_prior: (C,) log p(c), eta_c in the paper. None leaves the logits as they are.
+        log_prior: (C,) log p(c), eta_c in the paper. None leaves the logits as they are. A class
+            of minus infinity, which does not occur, is treated as :func:`logit_shift` says.
         alpha: strength of the adjustment, alpha of eq. 11. 0 is plain cross-entropy.
         ignore_index: label of elements whose loss is 0; hard targets only.
 
@@ -36,7 +39,7 @@ def logit_adjusted_cross_entropy(
                 'trained on.'
             )
         shape = (1, -1) + (1,) * (logits.ndim - 2)
-        logits = logits + alpha * log_prior.to(logits).reshape(shape)
+        logits = logits + logit_shift(log_prior.to(logits), alpha).reshape(shape)
     if target.is_floating_point():
         return F.cross_entropy(logits, target.to(logits), reduction='none')
     return F.cross_entropy(logits, target.long(), ignore_index=ignore_index, reduction='none')

@@ -39,7 +39,8 @@ def lade_regularizer(statistics: Tensor, log_prior: Tensor, penalty: float = 0.1
 
     With f_c the logits of class c: the bound is ``mean of f_c over its elements - T_c - penalty *
     T_c^2``, where ``T_c = log of the mean of exp(f_c) * (1 / C) / p(c) over all elements``. A class
-    without an element in the batch contributes with T_c alone, as in the authors' code.
+    without an element in the batch contributes with T_c alone, as in the authors' code; one that
+    does not occur in training, of prior 0, not at all.
 
     Args:
         statistics: (B, 3, C) of B batches that make up one, from :func:`lade_statistics`.
@@ -68,6 +69,8 @@ def lade_regularizer(statistics: Tensor, log_prior: Tensor, penalty: float = 0.1
     if total == 0:
         return sums.sum()
     spread = statistics[:, 2].logsumexp(0) - total.log()
-    spread = spread - log_prior - math.log(num_classes)
+    # A class that does not occur has the weight 0, which must not meet an infinite spread.
+    finite = log_prior.masked_fill(log_prior.isneginf(), 0)
+    spread = spread - finite - math.log(num_classes)
     bound = sums / counts.masked_fill(counts == 0, 1) - spread - penalty * spread**2
     return -(log_prior.exp() * bound).sum()

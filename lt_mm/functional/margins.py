@@ -14,7 +14,7 @@ from lt_mm.functional.soft_targets import mix_hard_losses
 def ldam_margins(counts: Tensor | Sequence[float], max_margin: float = 0.5) -> Tensor:
     """Margins proportional to ``n_c ** -0.25``, of which the rarest class has ``max_margin``.
 
-    A class without a sample is taken for one of the rarest.
+    A class without a sample has none.
 
     Source: Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss",
     NeurIPS 2019.
@@ -35,7 +35,8 @@ def ldam_margins(counts: Tensor | Sequence[float], max_margin: float = 0.5) -> T
         )
     counts = check_counts(counts)
     rarest = counts.masked_fill(counts == 0, math.inf).min()
-    return (max_margin * (rarest / counts.clamp(min=rarest)) ** 0.25).float()
+    margins = max_margin * (rarest / counts.clamp(min=rarest)) ** 0.25
+    return margins.masked_fill(counts == 0, 0).float()
 
 
 def margin_cross_entropy(

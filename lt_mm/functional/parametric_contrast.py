@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lt_mm.functional.contrast import compare
+from lt_mm.functional.priors import logit_shift
 
 
 def parametric_contrastive_loss(
@@ -35,7 +36,8 @@ def parametric_contrastive_loss(
         key_labels: (K,) int64 classes.
         class_logits: (N, C) floating point, those of the classifier.
         temperature: tau of the keys, positive.
-        log_prior: (C,) log p(c). None leaves the centres unadjusted.
+        log_prior: (C,) log p(c). None leaves the centres unadjusted; a class of minus infinity,
+            which does not occur, is treated as :func:`logit_shift` says.
         alpha: weight of a key of the query's class, 0 or more.
         beta: weight of the centre of the query's class, positive.
         self_indices: (N,) int64, which of the keys each query is. None: it is none of them.
@@ -69,7 +71,7 @@ def parametric_contrastive_loss(
     logits, positive = compare(queries, labels, keys, key_labels, temperature, self_indices)
     class_logits = class_logits.to(logits)
     if log_prior is not None:
-        class_logits = class_logits + log_prior.to(logits)
+        class_logits = class_logits + logit_shift(log_prior.to(logits))
     own_centre = class_logits.gather(1, labels[:, None])[:, 0]
     own_class = logits.masked_fill(~positive, 0).sum(dim=1)
     weight = beta + alpha * positive.sum(dim=1, dtype=logits.dtype)

@@ -56,15 +56,17 @@ def check_counts(counts: Tensor | Sequence[float], *, whole: bool = False) -> Te
 def log_prior(counts: Tensor | Sequence[float]) -> Tensor:
     """Log of the class prior, log p(c).
 
-    ``p(c) = max(n_c, 1) / sum_c max(n_c, 1)``: a class without a sample is given the count of one,
-    so that its prior stays finite. Computed in float64.
+    ``p(c) = n_c / sum_c n_c``. A class without a sample has the prior 0, so that its log is minus
+    infinity: what adjusts logits neither boosts nor predicts it, see :func:`logit_shift`. Computed
+    in float64.
 
     Source: eta_c of eq. 2 of Suh and Seo, Long-Tailed Recognition by Mutual Information
     Maximization between Latent Features and Ground-Truth Labels (GML), ICML 2023;
     Menon et al., Long-tail learning via logit adjustment, ICLR 2021.
 
     Args:
-        counts (Tensor | Sequence[float]): n_c, samples of each class, shape (C,).
+        counts (Tensor | Sequence[float]): n_c, samples of each class, shape (C,); a positive one
+            below 1 counts as 1.
 
     Returns:
         Tensor: Log prior, shape (C,), float32; its exponentials sum to one.
@@ -72,15 +74,40 @@ def log_prior(counts: Tensor | Sequence[float]) -> Tensor:
     Raises:
         ValueError: If the counts are empty, negative, not finite or all zero.
     """
-    counts = check_counts(counts).clamp(min=1)
+    counts = check_counts(counts)
+    counts = torch.where(counts > 0, counts.clamp(min=1), 0)
     return (counts.log() - counts.sum().log()).float()
+
+
+def logit_shift(log_prior: Tensor, alpha: float = 1.0, backward: float = 0.0) -> Tensor:
+    """What the training with a class prior adds to the logits.
+
+    ``alpha * log_prior - backward * reversed_log_prior(log_prior)``. In place of that, a class that
+    does not occur is given the largest shift of all. Its prior says that its logit would not
+    matter, so that nothing would keep it low, and without the shift, at test time, it would win
+    over all others; as it is, it is pushed down like the class that is helped least.
+
+    Args:
+        log_prior: log p(c), (C,), minus infinity where a class does not occur.
+        alpha: strength of the adjustment.
+        backward: tau of SADE's expert for the tail.
+
+    Returns:
+        (C,), finite if a class occurs.
+    """
+    shift = alpha * log_prior
+    if backward != 0:
+        shift = shift - backward * reversed_log_prior(log_prior)
+    absent = log_prior.isneginf()
+    return torch.where(absent, shift.masked_fill(absent, -torch.inf).max(), shift)
 
 
 def reversed_log_prior(log_prior: Tensor) -> Tensor:
     """The log prior of a training set in which frequent and rare classes change places.
 
     The class of rank r is given the value of the class of rank C - 1 - r. Of classes as frequent
-    as each other, the lower index ranks as the rarer one.
+    as each other, the lower index ranks as the rarer one. One that does not occur, of log prior
+    minus infinity, has no rank and stays as it is.
 
     Source: public code of SADE (Zhang et al., Self-Supervised Aggregation of Diverse Experts for
     Test-Agnostic Long-Tailed Recognition, NeurIPS 2022), the inverse prior.
@@ -100,7 +127,10 @@ def reversed_log_prior(log_prior: Tensor) -> Tensor:
             'shape (C,)'
         )
     values, order = log_prior.sort(stable=True)
-    return torch.empty_like(log_prior).scatter(0, order, values.flip(0))
+    last, rank = len(values) - 1, torch.arange(len(values), device=values.device)
+    absent = log_prior.isneginf().sum()
+    other = torch.where(rank < absent, rank, last + absent - rank)
+    return torch.empty_like(log_prior).scatter(0, order, values[other])
 
 
 def queue_lengths(counts: Tensor | Sequence[int], size: int, min_size: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_mm.functional.class_axis import along_classes
+from lt_mm.functional.priors import logit_shift
 from lt_mm.functional.soft_targets import mix_hard_losses
 
 
@@ -29,7 +30,8 @@ def seesaw_cross_entropy(
         logits: (N, C, ...), any floating dtype; the softmax is in float32 at least.
         target: (N, ...) class indices, or soft targets of the logits' shape: the loss of each
             class by its share.
-        log_counts: (C,) log n_c, up to a constant.
+        log_counts: (C,) log n_c, up to a constant; minus infinity for a class that does not occur,
+            which is spared nothing.
         p: strength of the mitigation, zero or more.
         q: strength of the compensation, zero or more.
         eps: least sigma_y, so that a hopeless element does not grow without bounds.
@@ -53,7 +55,7 @@ def seesaw_cross_entropy(
     target = target.long()
     label = target.masked_fill(target == ignore_index, 0).unsqueeze(1)
     with torch.no_grad():
-        log_n = along_classes(log_counts, logits)
+        log_n = along_classes(logit_shift(log_counts), logits)
         # In place: at label resolution each of these is as large as the logits.
         log_sigma = F.log_softmax(logits, dim=1)
         least = log_sigma.gather(1, label).clamp(min=math.log(eps))

@@ -105,6 +105,10 @@ class ClassCountsBuffer(nn.Module):
             # Checkpoints of old hold the counts alone.
             of_counts = log_prior(loaded) if loaded.numel() > 0 else loaded.float()
             prior = state_dict.setdefault(f'{prefix}log_prior', of_counts)
+            if prior.shape == loaded.shape:
+                # They gave a class without a sample the prior of one.
+                prior = prior.masked_fill(loaded == 0, -torch.inf)
+                state_dict[f'{prefix}log_prior'] = prior
             # The buffers are empty until counts are known, so a plain load would report a size
             # mismatch and drop what the checkpoint holds.
             if loaded.numel() > 0 and loaded.shape != self.counts.shape:

@@ -99,13 +99,13 @@ class ClassCounts:
         """Log of the class prior of what is trained on.
 
         Returns:
-            Tensor: Shape (C,), float32, finite. Without `prior` it is that of the counts,
-            `lt_mm.functional.priors.log_prior`. With it, a class of probability zero is given that
-            of one counted sample.
+            Tensor: Shape (C,), float32; minus infinity for a class without a sample, or of which a
+            sampler yields none. Without `prior` it is that of the counts,
+            `lt_mm.functional.priors.log_prior`.
         """
         if self.prior is None:
             return log_prior(self.counts)
-        prior = torch.where(self.prior > 0, self.prior, 1 / self.counts.sum().double())
+        prior = self.prior.masked_fill(self.counts == 0, 0)
         return (prior.log() - prior.sum().log()).float()
 
     def with_prior(self, prior: 'Tensor | Sequence[float] | None') -> 'ClassCounts':
@@ -183,6 +183,11 @@ class ClassCounts:
             raise ValueError(
                 f'the prior {prior.tolist()!r:.80} is none: give finite probabilities of zero or '
                 'more, not all zero'
+            )
+        if not prior[self.counts > 0].any():
+            raise ValueError(
+                f'the prior {prior.tolist()!r:.80} is that of classes without a sample alone, of '
+                'which nothing can be drawn: give that of the classes that occur'
             )
         return prior / prior.sum()
 

@@ -115,3 +115,20 @@ def test_classifying_heads(base, options):
         expected, found = expected.softmax(1), found.softmax(1)
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_without_a_sample_is_not_predicted_either():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    config = decode_heads.config('FCNHead', post_compensation=dict())
+    head = MMSEG.build(copy.deepcopy(config))
+    set_class_counts(head, ClassCounts([9 * 10**9, 10**9, 0, 5]))
+    plain = without_lt_mm(SEGMENTATION, head, config)
+    inputs = decode_heads.inputs_of('FCNHead', training=False)
+    with torch.no_grad():
+        expected, found = head.eval()(inputs), plain(inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-2)
+    assert torch.equal(found.argmax(1), expected.argmax(1))
+    assert not (found.argmax(1) == 2).any()
+    large = torch.nn.functional.interpolate(found, size=(97, 61), mode='bilinear')
+    assert large.isfinite().all() and not (large.argmax(1) == 2).any()

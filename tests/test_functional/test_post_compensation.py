@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lt_mm.functional import post_compensate
+from lt_mm.structures import ClassCounts
 
 
 def test_bayes_rule_in_floats():
@@ -30,3 +31,32 @@ def test_strength_and_maps():
 def test_a_prior_of_other_classes():
     with pytest.raises(ValueError, match='logits have 3 classes'):
         post_compensate(torch.zeros(1, 3), torch.zeros(1))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_class_without_a_sample_is_never_predicted(dtype):
+    prior = ClassCounts([9 * 10**9, 10**9, 0]).log_prior()
+    logits = torch.tensor([[12.0, 0.0, -9.0], [0, 12, 300], [0, 0, 0]], dtype=dtype)
+    target = ClassCounts([0, 1, 1]).log_prior()
+    for alpha in (0.1, 1.0, 3.0):
+        adjusted = post_compensate(logits, prior, alpha)
+        assert adjusted.dtype == dtype and adjusted.isfinite().all()
+        assert adjusted.argmax(1).tolist() == [0, 1, 1]
+        torch.testing.assert_close(
+            adjusted[:, :2], post_compensate(logits[:, :2], prior[:2], alpha)
+        )
+        # One class left.
+        assert post_compensate(logits, prior, alpha, target).argmax(1).tolist() == [1, 1, 1]
+    assert torch.equal(post_compensate(logits, prior, 0.0), logits)
+
+
+def test_a_class_without_a_sample_leaves_maps_that_can_be_resized():
+    prior = ClassCounts([9, 0, 1]).log_prior()
+    maps = post_compensate(torch.randn(1, 3, 4, 4), prior)
+    maps = torch.nn.functional.interpolate(maps, size=(7, 9), mode='bilinear')
+    assert maps.isfinite().all() and not (maps.argmax(1) == 1).any()
+
+
+def test_a_class_that_will_not_come_is_not_predicted():
+    prior, target = torch.tensor([0.5, 0.5]).log(), ClassCounts([1, 0]).log_prior()
+    assert post_compensate(torch.tensor([[0.0, 50.0]]), prior, 1.0, target).argmax() == 0

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_mm.functional.priors import check_counts, log_prior, queue_lengths, reversed_log_prior
+from lt_mm.functional.priors import (
+    check_counts,
+    log_prior,
+    logit_shift,
+    queue_lengths,
+    reversed_log_prior,
+)
 from lt_mm.structures import ClassCounts
 
 
@@ -30,10 +36,26 @@ def test_log_prior_is_the_log_of_the_shares():
         np.testing.assert_allclose(prior.numpy(), expected, rtol=1e-6)
 
 
-def test_log_prior_gives_an_absent_class_the_count_of_one():
-    np.testing.assert_allclose(
-        log_prior([0, 3, 0]).exp().numpy(), np.array([1, 3, 1]) / 5, rtol=1e-6
-    )
+def test_log_prior_of_an_absent_class_is_minus_infinity():
+    assert log_prior([0, 3, 0]).tolist() == [-np.inf, 0, -np.inf]
+    np.testing.assert_allclose(log_prior([1, 0, 3]).exp().numpy(), [0.25, 0, 0.75], rtol=1e-6)
+
+
+def test_an_absent_class_is_shifted_like_the_one_that_is_helped_least():
+    prior = log_prior([60, 0, 30, 10, 0])
+    present = [0, 2, 3]
+    for alpha, backward in ((1.0, 0.0), (0.5, 0.0), (-1.0, 0.0), (1.0, 2.0), (0.0, 0.0), (0, 1)):
+        expected = logit_shift(prior[present], alpha, backward)
+        shift = logit_shift(prior, alpha, backward)
+        assert torch.equal(shift[present], expected)
+        assert shift[[1, 4]].tolist() == [expected.max().item()] * 2
+    assert torch.equal(logit_shift(prior[present], 0.3), 0.3 * prior[present])
+
+
+def test_reversed_log_prior_leaves_absent_classes_where_they_are():
+    prior = log_prior([60, 0, 30, 10, 0])
+    expected = [prior[3], -np.inf, prior[2], prior[0], -np.inf]
+    assert reversed_log_prior(prior).tolist() == expected
 
 
 def test_log_prior_of_one_class_is_zero():

@@ -28,13 +28,17 @@ def test_no_prior_takes_it_away():
     assert given != COUNTS.with_prior([3, 3, 4])
 
 
-def test_a_class_of_probability_zero_has_that_of_one_sample():
-    """As a class without samples has with the prior of the counts."""
+def test_a_class_that_is_never_drawn_has_no_prior():
+    """As a class without samples has none with the prior of the counts."""
     counts = ClassCounts([6, 0, 2])
     of_counts = counts.with_prior(counts.counts.double())
     torch.testing.assert_close(of_counts.log_prior(), counts.log_prior())
     balanced = counts.with_prior([0.5, 0.0, 0.5]).log_prior()
-    torch.testing.assert_close(balanced.exp() * 9 / 8, torch.tensor([0.5, 1 / 8, 0.5]))
+    torch.testing.assert_close(balanced.exp(), torch.tensor([0.5, 0, 0.5]))
+    # Whatever is given for a class of which there is nothing to draw.
+    torch.testing.assert_close(counts.with_prior([1, 2, 1]).log_prior(), balanced)
+    left_out = ClassCounts([6, 3, 2]).with_prior([1, 0, 1])
+    torch.testing.assert_close(left_out.log_prior(), balanced)
 
 
 def test_a_small_probability_is_left_as_it_is():
@@ -64,3 +68,8 @@ def test_the_prior_is_saved(tmp_path):
 def test_what_is_no_prior(prior, text):
     with pytest.raises(ValueError, match=text):
         COUNTS.with_prior(prior)
+
+
+def test_a_prior_of_classes_without_a_sample_alone():
+    with pytest.raises(ValueError, match='nothing can be drawn'):
+        ClassCounts([6, 0, 2]).with_prior([0, 1, 0])

@@ -10,6 +10,7 @@ from lt_mm.functional import (
     check_labels,
     gather_categories,
     hard_categories,
+    logit_shift,
     mutual_divergence,
 )
 from lt_mm.functional.class_axis import along_classes
@@ -97,8 +98,8 @@ class HardCategoryLoss(ExpertLoss):
         if self.hard_weight != 0 or self.hard_mutual_weight != 0:
             categories = hard_categories(logits[0], labels, self.num_hard)
         if self.alpha != 0:
-            log_prior = self.alpha * self.class_counts.require_log_prior()
-            logits = logits + along_classes(log_prior, logits[0])
+            shift = logit_shift(self.class_counts.require_log_prior(), self.alpha)
+            logits = logits + along_classes(shift, logits[0])
         terms = {}
         if categories is not None:
             hard = gather_categories(logits, categories)

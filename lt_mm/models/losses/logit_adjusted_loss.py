@@ -7,7 +7,7 @@ from torch import Tensor
 from lt_mm.functional import (
     check_temperature,
     logit_adjusted_cross_entropy,
-    reversed_log_prior,
+    logit_shift,
 )
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.losses.logit_loss import LogitLoss
@@ -32,7 +32,8 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         loss_weight: factor of the result.
         reduction: 'mean', 'sum' or 'none'.
         loss_name: key of the loss in mmsegmentation's log.
-        backward: tau of SADE, factor of the :func:`reversed_log_prior` that is taken off.
+        backward: tau of SADE, factor of the
+            :func:`~lt_mm.functional.reversed_log_prior` that is taken off.
 
     Raises:
         ValueError: if ``temperature`` is not positive and finite, or ``alpha`` or ``backward`` is
@@ -69,7 +70,7 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         if self.alpha != 0 or self.backward != 0:
             shift = self.class_counts.require_log_prior()
         if self.backward != 0:
-            shift = self.alpha * shift - self.backward * reversed_log_prior(shift)
+            shift = logit_shift(shift, self.alpha, self.backward)
             alpha = 1.0
         if self.temperature != 1:
             # Logits of label resolution are too large to be copied for nothing.

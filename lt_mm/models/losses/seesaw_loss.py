@@ -66,10 +66,18 @@ class SeesawLoss(LogitLoss):
         if self.seen is None:
             log_counts = self.class_counts.require_log_prior()
         else:
-            log_counts = self.seen.clamp(min=1).log()
+            log_counts = self._log_seen()
         return seesaw_cross_entropy(
             logits, target, log_counts, self.p, self.q, self.eps, ignore_index
         )
+
+    def _log_seen(self) -> Tensor:
+        """Log of the labels seen; a class that is to come counts as one, as in the paper."""
+        never = self.seen == 0
+        if self.class_counts.is_set:
+            never &= self.class_counts.counts == 0
+        # Where nothing was seen yet, nothing is known to be rare.
+        return self.seen.clamp(min=1).log().masked_fill(never & self.seen.any(), -torch.inf)
 
     @torch.no_grad()
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
