@@ -62,11 +62,20 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
     packages=find_packages(include=['lt_mm', 'lt_mm.*']),
-    package_data={'lt_mm': ['class_counts/*.json']},
+    package_data={'lt_mm': ['class_counts/*.json', 'visualization/templates/*.html']},
     cmdclass={'build_py': BuildWithMim, 'editable_wheel': EditableWithMim},
     python_requires='>=3.10',
     # The mm stack is left out on purpose: two distributions provide the same modules, and pip
     # must not install one over the other. requirements.txt holds the default stack.
-    install_requires=['numpy', 'torch>=2.4', 'matplotlib', 'rich', 'scikit-learn>=1.3', 'scipy'],
+    install_requires=[
+        'numpy',
+        'torch>=2.4',
+        'jinja2',
+        'matplotlib',
+        'pillow',
+        'rich',
+        'scikit-learn>=1.3',
+        'scipy',
+    ],
     extras_require={'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff']},
 )

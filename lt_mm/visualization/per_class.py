@@ -58,7 +58,7 @@ def plot_accuracy_against_frequency(
     figure = Figure(figsize=(WIDTH, 7.5), dpi=150, layout='constrained')
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     axes = figure.add_subplot()
-    _scale_x(axes, count)
+    scale_of_counts(axes, count)
     for index, (method, value) in enumerate(values.items()):
         evaluated = order[~np.isnan(value[order])]
         x, y = count[evaluated], value[evaluated]
@@ -148,7 +148,13 @@ def _check(count: np.ndarray, values: Mapping[str, np.ndarray], class_names: Seq
             )
 
 
-def _scale_x(axes: Axes, count: np.ndarray) -> None:
+def scale_of_counts(axes: Axes, count: np.ndarray) -> None:
+    """Make the horizontal axis logarithmic, with a place for 0 where there is one.
+
+    Args:
+        axes (Axes): Changed in place.
+        count (np.ndarray): What is drawn along it, (C,), at least one above 0.
+    """
     rarest, commonest = count[count > 0].min(), count.max()
     margin = max((commonest / rarest) ** 0.03, 1.1)
     if (count > 0).all():

@@ -21,7 +21,9 @@ def test_gini_at_its_ends():
     assert gini([0, 0, 0, 9]) == pytest.approx(3 / 4)
 
 
-@pytest.mark.parametrize(('first', 'second'), [([1, 2, 3], [3, 2, 1]), ([1, 0], [0, 1]), ([2], [5])])
+@pytest.mark.parametrize(
+    ('first', 'second'), [([1, 2, 3], [3, 2, 1]), ([1, 0], [0, 1]), ([2], [5])]
+)
 def test_distances_of_distributions(first, second):
     p = [value / sum(first) for value in first]
     q = [value / sum(second) for value in second]
