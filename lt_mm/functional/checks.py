@@ -7,13 +7,15 @@ Each look at values makes the host wait for the device, so a training step shoul
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 
+import torch
 from torch import Tensor
 
 from lt_mm.functional.host import read_numbers
 
 # What labels were already compared with in this step; None outside of :func:`checked_once`.
-_checked: set[tuple[int, int | None]] | None = None
+_checked: set[tuple] | None = None
 
 
 @contextmanager
@@ -129,6 +131,118 @@ def check_batch(
     if labels is not None and _checked is not None:
         _checked.add(key)
     return found[len(faults) :]
+
+
+def check_shapes(logits: Tensor, target: Tensor, owner: str) -> None:
+    """Refuse a target that does not fit the logits, before broadcasting makes it fit.
+
+    Args:
+        logits: (N, C, ...).
+        target: (N, ...) integer labels, or (N, C, ...) floating point soft targets.
+        owner: what the error message calls the loss.
+
+    Raises:
+        ValueError: if either has another shape or dtype.
+    """
+    if logits.ndim < 2 or not logits.is_floating_point():
+        raise ValueError(
+            f'logits of shape {tuple(logits.shape)} and dtype {logits.dtype} reached {owner}, but '
+            'it needs (N, C, ...) of floating point; give the output of the classifier.'
+        )
+    soft = target.is_floating_point()
+    wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
+    if target.shape == wanted and not target.dtype == torch.bool:
+        return
+    found, of = f'of shape {tuple(target.shape)} reached {owner}', tuple(logits.shape)
+    if soft:
+        raise ValueError(
+            f'soft targets {found}, but the logits have {of}; give one number for each logit, or '
+            'integer labels.'
+        )
+    if target.shape == logits.shape:
+        raise ValueError(
+            f'{target.dtype} targets {found}, one for each logit; soft and multi-hot targets have '
+            'to be floating point, so convert them by .float().'
+        )
+    raise ValueError(
+        f'{target.dtype} labels {found}, but logits of shape {of} need integers of shape '
+        f'{tuple(wanted)}; give one label for each element.'
+    )
+
+
+def check_soft_targets(target: Tensor, owner: str, exclusive: bool) -> None:
+    """Refuse soft targets that are no probabilities, in one look.
+
+    Args:
+        target: (N, C, ...).
+        owner: what the error message calls the loss.
+        exclusive: whether classes exclude each other, so that those of an element sum to one;
+            otherwise each is between 0 and 1.
+
+    Raises:
+        ValueError: with the sum, or the number, of the first that is none.
+    """
+    key = ('soft', exclusive)
+    if key in (_checked or ()):
+        return
+    dtype = torch.promote_types(target.dtype, torch.float32)
+    # Comparisons that NaN does not pass.
+    fits = (target >= 0) & (target <= 1)
+    if exclusive:
+        # Half precision rounds each of them.
+        tolerance = 1e-3 if dtype == target.dtype else 2e-2
+        sums = target.sum(1, dtype=dtype)
+        fits = fits.all(1) & ((sums - 1).abs() <= tolerance)
+    ((good,),) = read_numbers(fits.all())
+    if not good:
+        value = (sums if exclusive else target)[~fits][0].item()
+        if exclusive:
+            raise ValueError(
+                f'soft targets that sum to {value:.4g} reached {owner}, whose classes exclude each '
+                'other, so that the numbers of an element must be 0 or more and sum to 1; for '
+                'several labels an element use FocalLoss or WeightedCrossEntropyLoss with '
+                'use_sigmoid=True.'
+            )
+        raise ValueError(
+            f'a soft target of {value:.4g} reached {owner}, but each has to be between 0 and 1.'
+        )
+    if _checked is not None:
+        _checked.add(key)
+
+
+def check_number(
+    name: str, value: float, owner: str, advice: str, *, positive: bool = False
+) -> float:
+    """Refuse a setting that is not a finite number.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        owner: whose it is.
+        advice: what the message recommends.
+        positive: whether it has to be above 0, too.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if it is not such a number.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or (positive and value <= 0):
+        wanted = 'positive and finite' if positive else 'a finite number'
+        raise ValueError(f'{name} of {owner} is {value!r}, but it must be {wanted}; {advice}.')
+    return value
+
+
+def check_reduction(reduction: str, owner: str) -> None:
+    """Refuse a reduction that :func:`~lt_mm.functional.reduce_loss` does not know.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if reduction not in ('none', 'sum', 'mean'):
+        raise ValueError(f"reduction of {owner} is {reduction!r}; use 'none', 'sum' or 'mean'.")
 
 
 def check_temperature(temperature: float, owner: str, usual: str) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_shapes
 from lt_mm.functional.priors import logit_shift
 
 
@@ -30,6 +31,7 @@ def logit_adjusted_cross_entropy(
     Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, eq. 10; Suh and
     Seo, ICML 2023, eqs. 7 and 11.
     """
+    check_shapes(logits, target, 'the cross-entropy')
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if log_prior is not None and alpha != 0:
         if log_prior.shape != logits.shape[1:2]:
@@ -55,14 +57,19 @@ def reduce_loss(
 
     Args:
         loss: any shape.
-        weight: factors of the loss's shape.
+        weight: factors of exactly the loss's shape.
         reduction: 'none', 'sum' or 'mean'.
-        avg_factor: divisor of the mean. Defaults to the number of elements.
+        avg_factor: divisor of the mean, one number. Defaults to the number of elements.
 
     Raises:
-        ValueError: for another reduction.
+        ValueError: for another reduction, or a weight or divisor of another shape.
     """
     if weight is not None:
+        if weight.shape != loss.shape:
+            raise ValueError(
+                f'a weight of shape {tuple(weight.shape)} came with losses of shape '
+                f'{tuple(loss.shape)}; give one factor for each element.'
+            )
         loss = loss * weight
     if reduction == 'none':
         return loss
@@ -73,7 +80,12 @@ def reduce_loss(
     if avg_factor is None:
         avg_factor = loss.numel()
     if isinstance(avg_factor, Tensor):
-        avg_factor = avg_factor.to(loss)
+        if avg_factor.numel() != 1:
+            raise ValueError(
+                f'avg_factor has shape {tuple(avg_factor.shape)}, but a mean has one divisor; give '
+                'a number.'
+            )
+        avg_factor = avg_factor.to(loss).reshape(())
     else:
         # Unlike a copy from the host, filling does not make it wait.
         avg_factor = torch.full((), avg_factor, dtype=loss.dtype, device=loss.device)

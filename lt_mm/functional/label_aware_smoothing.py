@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_shapes
 from lt_mm.functional.class_axis import along_classes
 from lt_mm.functional.priors import check_counts
 
@@ -99,6 +100,7 @@ def smoothed_cross_entropy(
 
     Source: Zhong et al. (MiSLAS), CVPR 2021, eqs. 8 and 9 of its supplement.
     """
+    check_shapes(logits, target, 'label-aware smoothing')
     num_classes = logits.shape[1]
     if share not in ('others', 'all'):
         raise ValueError(f"share of label-aware smoothing is {share!r}; use 'others' or 'all'")

@@ -1,9 +1,14 @@
 """LADE's regulariser: logits that do not know how frequent a class was in training."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from lt_mm.functional.checks import check_shapes
+from lt_mm.functional.class_axis import along_classes
 
 
 def lade_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -> Tensor:
@@ -19,19 +24,42 @@ def lade_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) ->
         these elements, and the log-sum-exp of its logit over all elements, which is minus infinity
         where there is none.
     """
+    check_shapes(logits, target, 'the regulariser of LADE')
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     num_classes = logits.shape[1]
-    rows = logits.movedim(1, -1).reshape(-1, num_classes)
     if target.is_floating_point():
+        rows = logits.movedim(1, -1).reshape(-1, num_classes)
         shares = target.to(rows).movedim(1, -1).reshape(-1, num_classes)
         return torch.stack([(shares * rows).sum(0), shares.sum(0), rows.logsumexp(0)])
-    target = target.long().flatten()
     kept = target != ignore_index
-    label = target.masked_fill(~kept, 0)
-    own = rows.gather(1, label[:, None])[:, 0] * kept
-    sums = rows.new_zeros(2, num_classes).index_add(1, label, torch.stack([own, kept.to(own)]))
-    everything = rows.masked_fill(~kept[:, None], -torch.inf).logsumexp(0)
-    return torch.cat([sums, everything[None]])
+    label = target.long().masked_fill(~kept, 0)
+    own = logits.gather(1, label.unsqueeze(1)).squeeze(1) * kept
+    sums = logits.new_zeros(2, num_classes)
+    sums = sums.index_add(1, label.flatten(), torch.stack([own.flatten(), kept.flatten().to(own)]))
+    return torch.cat([sums, _LogSumOfClasses.apply(logits, kept.unsqueeze(1))[None]])
+
+
+class _LogSumOfClasses(torch.autograd.Function):
+    """(C,) log-sum-exp over the elements of a (N, 1, ...) mask.
+
+    Of the size of the logits, nothing is kept for the backward pass but the logits themselves.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, kept: Tensor) -> Tensor:
+        elements = [0, *range(2, logits.ndim)]
+        log_sums = logits.masked_fill(~kept, -torch.inf).logsumexp(elements)
+        ctx.save_for_backward(logits, kept, log_sums)
+        return log_sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, kept, log_sums = ctx.saved_tensors
+        # Without an element the log is minus infinity, and no logit has a part in it.
+        log_sums = log_sums.masked_fill(log_sums.isneginf(), torch.inf)
+        shares = (logits - along_classes(log_sums, logits)).exp_()
+        return shares.masked_fill_(~kept, 0).mul_(along_classes(grad, logits)), None
 
 
 def lade_regularizer(statistics: Tensor, log_prior: Tensor, penalty: float = 0.1) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_shapes
 from lt_mm.functional.priors import check_counts
 from lt_mm.functional.soft_targets import mix_hard_losses
 
@@ -59,6 +60,7 @@ def margin_cross_entropy(
 
     Source: Cao et al., NeurIPS 2019, L_LDAM.
     """
+    check_shapes(logits, target, 'the cross-entropy with margins')
     if margins.shape != logits.shape[1:2]:
         raise ValueError(
             f'margins has shape {tuple(margins.shape)}, but the logits have {logits.shape[1]} '

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_shapes
 from lt_mm.functional.class_axis import along_classes
 from lt_mm.functional.priors import logit_shift
 from lt_mm.functional.soft_targets import mix_hard_losses
@@ -45,6 +46,7 @@ def seesaw_cross_entropy(
 
     Source: Wang et al., "Seesaw loss for long-tailed instance segmentation", CVPR 2021.
     """
+    check_shapes(logits, target, 'the seesaw loss')
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if target.is_floating_point():
         return mix_hard_losses(

@@ -125,6 +125,7 @@ class LongTailOptions:
         own = self._classifier()
         self._check_options(classifier, classifier_temperature, alignment, freeze_classifier, alpha)
         num_classes, in_channels = own.weight.shape[:2]
+        self._check_single(num_classes)
         sizes = dict(num_classes=num_classes, in_channels=in_channels)
         layer = self._layer(own, classifier, classifier_temperature, sizes)
         if layer is not own:
@@ -317,6 +318,16 @@ class LongTailOptions:
                 f'freeze_classifier of {name} leaves nothing to train; give an alignment, such '
                 "as dict(type='lt_mm.LearnableWeightScaling'), or leave it out."
             )
+
+    def _check_single(self, num_classes: int) -> None:
+        for loss in self._classification_losses():
+            if num_classes == 1 and not getattr(loss, 'use_sigmoid', False):
+                raise ValueError(
+                    f'num_classes of {type(self).__name__} is 1, but over one class the softmax of '
+                    f'its {type(loss).__name__} is always 1, so that nothing would be learnt; set '
+                    'num_classes=2, with the background as a class, or use a loss with '
+                    'use_sigmoid=True.'
+                )
 
     def _built_contrast(self, config: dict) -> ContrastLoss:
         kind = _component(config)

@@ -85,3 +85,22 @@ def refuse_unknown(owner: str, unknown: Mapping[str, Any]) -> None:
         )
     if unknown:
         raise TypeError(f'{owner} has no {" and no ".join(unknown)}; leave it out.')
+
+
+def check_rows(features: Tensor, labels: Tensor, owner: str) -> None:
+    """Refuse features without one label for each.
+
+    Args:
+        features: (N, D).
+        labels: (N,).
+        owner: the loss.
+
+    Raises:
+        ValueError: if they are of other shapes.
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f'features of shape {tuple(features.shape)} and labels of shape {tuple(labels.shape)} '
+            f'reached {owner}, which takes (N, D) with one label for each row; give both of the '
+            'same images or pixels.'
+        )

@@ -18,7 +18,12 @@ from lt_mm.functional import (
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ClassQueue, ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss, refuse_unknown
+from lt_mm.models.losses.contrast_loss import (
+    ContrastBatch,
+    ContrastLoss,
+    check_rows,
+    refuse_unknown,
+)
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
@@ -156,8 +161,10 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
 
         Raises:
             RuntimeError: if no class counts have been given.
-            ValueError: if a trainable temperature finds a query or a key of unknown sample.
+            ValueError: if there is not one label for each row, or a trainable temperature finds a
+                query or a key of unknown sample.
         """
+        check_rows(features, labels, 'GMLLoss')
         queue, temperature = self.queue, self.temperature
         trainable = self.log_temperature is not None
         has_key = queue.filled[labels] > 0

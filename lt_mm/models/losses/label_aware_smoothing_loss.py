@@ -1,5 +1,7 @@
 """Label-aware smoothing for both tasks."""
 
+from typing import Any
+
 from torch import Tensor
 
 from lt_mm.functional import label_aware_smoothing, smoothed_cross_entropy
@@ -22,6 +24,7 @@ class LabelAwareSmoothingLoss(LogitLoss):
         loss_weight: factor of the result.
         reduction: 'mean', 'sum' or 'none'.
         loss_name: key of the loss in mmsegmentation's log.
+        unknown: further arguments of :class:`LogitLoss`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -40,8 +43,9 @@ class LabelAwareSmoothingLoss(LogitLoss):
         loss_weight: float = 1.0,
         reduction: str = 'mean',
         loss_name: str = 'loss_cls',
+        **unknown: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, loss_name)
+        super().__init__(loss_weight, reduction, loss_name, **unknown)
         label_aware_smoothing([1], head_smoothing, tail_smoothing, shape, power)
         if share not in ('others', 'all'):
             raise ValueError(

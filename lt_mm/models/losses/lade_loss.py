@@ -1,6 +1,7 @@
 """LADE for both tasks."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class LADELoss(LogitLoss):
         penalty: lambda; 0.01 on CIFAR-LT, 0.5 on ImageNet-LT, 0.1 on Places-LT there.
         loss_weight: factor of the result.
         loss_name: key of the loss in mmsegmentation's log.
+        unknown: further arguments of :class:`LogitLoss`, but for the reduction.
 
     Raises:
         ValueError: if one of the first two is negative or not finite; when called with a reduction
@@ -39,8 +41,14 @@ class LADELoss(LogitLoss):
         penalty: float = 0.1,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_cls',
+        **unknown: Any,
     ) -> None:
-        super().__init__(loss_weight, 'mean', loss_name)
+        if unknown.pop('reduction', 'mean') != 'mean':
+            raise ValueError(
+                "reduction of LADELoss can only be 'mean', because its regulariser belongs to a "
+                'batch and not to its elements; leave it out.'
+            )
+        super().__init__(loss_weight, 'mean', loss_name, **unknown)
         for name, value in (('regularizer_weight', regularizer_weight), ('penalty', penalty)):
             if not 0 <= value < math.inf:
                 raise ValueError(

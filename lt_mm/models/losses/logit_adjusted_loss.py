@@ -1,7 +1,9 @@
 """Logit-adjusted cross-entropy for both tasks."""
 
 import math
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from lt_mm.functional import (
@@ -34,6 +36,7 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         loss_name: key of the loss in mmsegmentation's log.
         backward: tau of SADE, factor of the
             :func:`~lt_mm.functional.reversed_log_prior` that is taken off.
+        unknown: further arguments of :class:`LogitLoss`.
 
     Raises:
         ValueError: if ``temperature`` is not positive and finite, or ``alpha`` or ``backward`` is
@@ -52,8 +55,9 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
         reduction: str = 'mean',
         loss_name: str = 'loss_cls',
         backward: float = 0.0,
+        **unknown: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, loss_name)
+        super().__init__(loss_weight, reduction, loss_name, **unknown)
         check_temperature(temperature, 'of LogitAdjustedLoss', '1 is usual')
         if not math.isfinite(backward):
             raise ValueError(
@@ -73,8 +77,10 @@ class LogitAdjustedLoss(LogitAdjusted, LogitLoss):
             shift = logit_shift(shift, self.alpha, self.backward)
             alpha = 1.0
         if self.temperature != 1:
-            # Logits of label resolution are too large to be copied for nothing.
-            logits = logits / self.temperature
+            # Logits of label resolution are too large to be copied for nothing. In half precision
+            # the quotient may be too large.
+            wide = torch.promote_types(logits.dtype, torch.float32)
+            logits = logits.to(wide) / self.temperature
         return logit_adjusted_cross_entropy(logits, target, shift, alpha, ignore_index)
 
     def extra_repr(self) -> str:

@@ -2,14 +2,30 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lt_mm.functional import check_labels, reduce_loss
+from lt_mm.functional import (
+    check_labels,
+    check_number,
+    check_reduction,
+    check_shapes,
+    check_soft_targets,
+    reduce_loss,
+)
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.losses.class_weights import ClassWeights
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.structures import ClassCounts
+
+# What is wrong with a softmax over a single class.
+_SINGLE = (
+    'over which the softmax is always 1, so that nothing would be learnt; set num_classes=2 and '
+    'out_channels=2, with the background as a class, or use FocalLoss or WeightedCrossEntropyLoss '
+    'with use_sigmoid=True.'
+)
 
 
 class LogitLoss(nn.Module, metaclass=ABCMeta):
@@ -28,17 +44,24 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         average: what a mean of losses with class weights divides by: 'elements', their number, or
             'weights', the sum of their class weights, as torch's own cross-entropy does. A given
             ``avg_factor`` is taken for the number of elements.
+        unknown: none; where a config inherits another loss, its arguments may be left over.
 
     Raises:
-        ValueError: if ``class_weight`` or ``average`` is not one of these; when called with a label
-            that is neither a class nor to be ignored, soft targets of another shape than the
-            logits, or logits of another number of classes than the class weights.
+        TypeError: for such an argument.
+        ValueError: if an argument is not one of these, or no finite number; when called with a
+            label that is neither a class nor to be ignored, targets or weights of another shape
+            than the elements have, soft targets that are no probabilities, logits of another number
+            of classes than the class weights, or a softmax over a single logit.
         RuntimeError: when called without class counts where they are needed.
 
     Attributes:
+        use_sigmoid: whether each class has a classifier of its own, so that an element may have
+            several labels, and a single logit that of label 1 against label 0.
         ignore_index: label of elements that take no part where a call names none: some heads of
             mmsegmentation (DDRHead, PIDHead) name none. A LongTailHead sets its own here.
     """
+
+    use_sigmoid: bool = False
 
     def __init__(
         self,
@@ -47,9 +70,23 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         loss_name: str = 'loss_cls',
         class_weight: Mapping | Sequence[float] | None = None,
         average: str = 'elements',
+        **unknown: Any,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        if unknown:
+            raise TypeError(
+                f'{name} has no argument {" and no argument ".join(map(repr, unknown))}; leave it '
+                'out or, if it comes from a config that this one inherits, write _delete_=True '
+                'beside the type of the loss.'
+            )
+        check_number('loss_weight', loss_weight, name, '1 is usual')
+        check_reduction(reduction, name)
+        if not isinstance(loss_name, str) or 'loss' not in loss_name:
+            raise ValueError(
+                f"loss_name of {name} is {loss_name!r}, but what has no 'loss' in its name is "
+                "logged and not trained; use a name such as 'loss_cls'."
+            )
         if average not in ('elements', 'weights'):
             raise ValueError(f"average of {name} is {average!r}; use 'elements' or 'weights'.")
         self.loss_weight = loss_weight
@@ -61,7 +98,13 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         self.class_weights = None if class_weight is None else ClassWeights(class_weight, name)
 
     def set_class_counts(self, class_counts: ClassCounts) -> None:
-        """Take prior, class weights, margins and the like from these counts."""
+        """Take prior, class weights, margins and the like from these counts.
+
+        Raises:
+            ValueError: if they are of one class, of which a softmax learns nothing.
+        """
+        if class_counts.num_classes == 1 and not self.use_sigmoid:
+            raise ValueError(f'{type(self).__name__} has class counts of one class, {_SINGLE}')
         if self.class_counts.set(class_counts) and self.class_weights is not None:
             self.class_weights.warn_if_alike(class_counts.counts)
 
@@ -78,6 +121,21 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         Returns:
             (N, ...), float32 or wider.
         """
+
+    def multi_label_loss(
+        self, logits: Tensor, target: Tensor, class_weight: Tensor | None
+    ) -> Tensor:
+        """Loss of each element that may have several labels; a loss with sigmoids overrides this.
+
+        Args:
+            logits: (N, C, ...).
+            target: of the same shape, each between 0 and 1.
+            class_weight: (C,), or (2,) where C is 1; None weighs all alike.
+
+        Returns:
+            (N, ...), float32 or wider.
+        """
+        raise NotImplementedError
 
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
         """See the checked targets of a batch before class weights are put on them.
@@ -116,11 +174,16 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         soft = target.is_floating_point()
         self.check_target(logits, target, ignore_index)
         self.observe(logits, target, ignore_index)
-        class_weight = self._class_weight(logits.shape[1])
+        class_weight = self._class_weight(max(logits.shape[1], 2))
+        if soft and self.use_sigmoid:
+            loss = self.multi_label_loss(logits, target, class_weight)
         if class_weight is not None and soft:
+            if logits.shape[1] == 1:
+                target = torch.cat([1 - target, target], dim=1)
             target = target * class_weight.reshape((-1,) + (1,) * (logits.ndim - 2))
             class_weight = target.sum(1)
-        loss = self.element_loss(logits, target, ignore_index)
+        if not (soft and self.use_sigmoid):
+            loss = self.element_loss(logits, target, ignore_index)
         if class_weight is not None and not soft:
             ignored = target == ignore_index
             class_weight = class_weight[target.long().masked_fill(ignored, 0)]
@@ -141,17 +204,18 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         """Refuse targets that do not fit the logits.
 
         Raises:
-            ValueError: for a label that is neither a class nor ``ignore_index``, or soft targets of
-                another shape than the logits.
+            ValueError: for a label that is neither a class nor ``ignore_index``, soft targets that
+                are no probabilities, shapes that do not fit, or a softmax over a single logit.
         """
         name = type(self).__name__
-        if not target.is_floating_point():
-            check_labels(target, logits.shape[1], name, ignore_index)
-        elif target.shape != logits.shape:
-            raise ValueError(
-                f'soft targets of shape {tuple(target.shape)} reached {name}, but the logits have '
-                f'{tuple(logits.shape)}; give one number for each logit, or integer labels.'
-            )
+        check_shapes(logits, target, name)
+        num_classes = logits.shape[1]
+        if num_classes == 1 and not self.use_sigmoid:
+            raise ValueError(f'{name} has logits of one channel, {_SINGLE}')
+        if target.is_floating_point():
+            check_soft_targets(target, name, exclusive=not self.use_sigmoid)
+        else:
+            check_labels(target, max(num_classes, 2), name, ignore_index)
 
     def _class_weight(self, num_classes: int) -> Tensor | None:
         if self.class_weights is None:

@@ -16,7 +16,12 @@ from lt_mm.functional import (
 from lt_mm.models.alpha import LogitAdjusted
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.layers import ProjectionMLP
-from lt_mm.models.losses.contrast_loss import ContrastBatch, ContrastLoss, refuse_unknown
+from lt_mm.models.losses.contrast_loss import (
+    ContrastBatch,
+    ContrastLoss,
+    check_rows,
+    refuse_unknown,
+)
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts, TextFeatures
@@ -112,8 +117,9 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
 
         Raises:
             RuntimeError: if no class counts have been given.
-            ValueError: if a label is not a class.
+            ValueError: if there is not one label for each row, or a label is not a class.
         """
+        check_rows(features, labels, 'TextGMLLoss')
         check_labels(labels, self.num_classes, 'TextGMLLoss', ignore_index=None)
         log_likelihood = class_log_likelihood(
             self.query_mlp(features),

@@ -145,7 +145,7 @@ def test_accuracy_where_asked_for():
     assert losses['accuracy_top-2'] >= losses['accuracy_top-1']
     assert 'accuracy_top-2' in cosine(cal_acc=True, topk=2).loss((features,), samples(labels))
     with pytest.raises(ValueError, match='cal_acc of LongTailLinearClsHead has no meaning for so'):
-        head.loss((features,), samples(labels, torch.rand(8, 3)))
+        head.loss((features,), samples(labels, torch.rand(8, 3).softmax(1)))
 
 
 @pytest.mark.parametrize('label', [3, -1, -100, 255])

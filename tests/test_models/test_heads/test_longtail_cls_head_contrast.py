@@ -177,7 +177,7 @@ def test_distillation_without_a_teacher_or_of_other_classes():
 
 
 def test_soft_labels_are_for_the_classifier_alone():
-    soft = [sample.set_gt_score(torch.rand(4)) for sample in samples()]
+    soft = [sample.set_gt_score(torch.rand(4).softmax(0)) for sample in samples()]
     with pytest.raises(ValueError, match='LongTailLinearClsHead needs hard labels.*take Mixup'):
         build(contrast={}).loss((FEATURES,), soft)
     losses = build(**KD).loss((FEATURES,), soft, teacher_logits=torch.zeros(2, 4))
