@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
+
+from lt_mm.checkpoints import TRAINING_ONLY
 
 _NAMES = ('conv_seg', 'fc', 'head')
 
@@ -12,9 +14,9 @@ _NAMES = ('conv_seg', 'fc', 'head')
 def find_classifier(model: nn.Module, outputs: int) -> tuple[str, nn.Module] | None:
     """Find the layer that makes logits of features.
 
-    It is looked for in ``decode_head`` (the last of a cascade) or ``head``: a layer with a weight
-    of one row an output. One called as the mm packages do (``conv_seg``, ``fc``, ``head``) wins
-    over others, of which the last is taken.
+    It is looked for in ``decode_head`` (the last of a cascade) or ``head``: the last layer with a
+    weight of one row an output, where one called as the mm packages do (``conv_seg``, ``fc``,
+    ``head``) wins over others. What only training needs is left out.
 
     Args:
         model: of either package, not wrapped.
@@ -32,10 +34,12 @@ def find_classifier(model: nn.Module, outputs: int) -> tuple[str, nn.Module] | N
     fitting = []
     for name, module in head.named_modules():
         weight = getattr(module, 'weight', None)
+        full = f'{prefix}.{name}' if name else prefix
         if isinstance(weight, Tensor) and weight.ndim in (2, 4) and weight.shape[0] == outputs:
-            fitting.append((f'{prefix}.{name}' if name else prefix, module))
+            if not TRAINING_ONLY.match(f'{full}.'):
+                fitting.append((full, module))
     named = [one for one in fitting if one[0].rpartition('.')[2] in _NAMES]
-    return (named or fitting or [None])[0 if named else -1]
+    return (named or fitting or [None])[-1]
 
 
 class FeatureNorms:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from lt_mm.analysis.classifier_layer import FeatureNorms
 from lt_mm.datasets.regions import SIZE_BINS, label_regions, size_bin
