@@ -155,7 +155,7 @@ def test_a_page_is_complete_in_itself(tmp_path, task, with_model, num_classes):
     assert 'python a "b"' in words and '12 %' in words
     assert ('Worst pairs' in words) == with_model
     if with_model:
-        assert '75.0 % of the class, 12.3\u00a0k' in words
+        assert '75.0 % of the class, 12.3 k' in words
     assert '<script' not in text and 'nan' not in re.sub(r'data:[^"]*', '', text).lower()
 
 
