@@ -99,6 +99,8 @@ class HardCategoryLoss(ExpertLoss):
             categories = hard_categories(logits[0], labels, self.num_hard)
         if self.alpha != 0:
             shift = logit_shift(self.class_counts.require_log_prior(), self.alpha)
+            # In half precision, large logits would swallow the shift.
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             logits = logits + along_classes(shift, logits[0])
         terms = {}
         if categories is not None:

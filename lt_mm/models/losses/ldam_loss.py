@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lt_mm.functional import ldam_margins, margin_cross_entropy
@@ -67,7 +68,7 @@ class LDAMLoss(LogitLoss):
                     'is at most 1, so the head has a scale of its own: leave scaled_logits out and '
                     "set scale to one over the head's classifier_temperature."
                 )
-            logits = self.scale * logits.float()
+            logits = self.scale * logits.to(torch.promote_types(logits.dtype, torch.float32))
         return margin_cross_entropy(logits, target, margins, ignore_index)
 
     def extra_repr(self) -> str:
