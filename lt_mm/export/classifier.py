@@ -124,6 +124,11 @@ def _sum_of_branches(config: Mapping, weights: Mapping[str, Tensor]) -> PlainHea
             'each branch of ResLTClsHead has features of another norm, so that no single layer '
             "does what its classifier does; only classifier='linear' can be exported."
         )
+    if not all(isinstance(branch, nn.BatchNorm2d) for branch in head.branches):
+        raise ValueError(
+            "the branches of ResLTClsHead(branch='conv') have ReLUs, so that no single layer does "
+            "what they do; only branch='norm' can be exported."
+        )
     maps = [_affine_map(branch) for branch in head.branches]
     matrix, offset = (sum(parts) for parts in zip(*maps, strict=True))
     summed = nn.Linear(head.in_channels, head.num_classes)
@@ -142,10 +147,7 @@ def _sum_of_branches(config: Mapping, weights: Mapping[str, Tensor]) -> PlainHea
     return PlainHead(plain, {'fc.weight': folded.weight, 'fc.bias': folded.bias})
 
 
-def _affine_map(branch: nn.Module) -> tuple[Tensor, Tensor]:
-    """(D, D) matrix and (D,) offset of a branch, of the mean over places."""
-    if isinstance(branch, nn.Conv2d):
-        matrix = branch.weight.detach().double()[:, :, 0, 0]
-        return matrix, matrix.new_zeros(len(matrix))
+def _affine_map(branch: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """(D, D) matrix and (D,) offset of a normalisation, of the mean over places."""
     gain = branch.weight.detach().double() / (branch.running_var.double() + branch.eps).sqrt()
     return gain.diag(), branch.bias.detach().double() - gain * branch.running_mean.double()

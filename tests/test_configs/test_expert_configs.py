@@ -10,7 +10,7 @@ from config_files import FILES, earlier, load, path_of, stages_of
 from mmcv.transforms import Compose
 from mmengine.config import ConfigDict
 from mmengine.dataset import default_collate
-from mmengine.registry import init_default_scope
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
 
@@ -41,7 +41,7 @@ SETTINGS = {
     'ncl cifar100': (0.1, 64, 2e-4, 400, ('MultiStepLR', [320, 360], 0.1)),
     'ncl imagenet': (0.2, 256, 2e-4, 200, ('CosineAnnealingLR', 200, 1e-4)),
     'reslt cifar100': (0.1, 128, 5e-4, 200, STEPS),
-    'reslt imagenet': (0.05, 128, 5e-4, 180, ('CosineAnnealingLR', 180, 0.0)),
+    'reslt imagenet': (0.1, 256, 5e-4, 180, ('CosineAnnealingLR', 180, 0.0)),
 }
 
 
@@ -63,7 +63,8 @@ def test_settings(name):
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', rate, 0.9)
     assert optimizer.weight_decay == decay
-    assert optimizer.get('nesterov', False) == (method not in ('mutual', 'reslt'))
+    plain = method == 'mutual' or (method, data) == ('reslt', 'imagenet')
+    assert optimizer.get('nesterov', False) == (not plain)
     assert cfg.auto_scale_lr.base_batch_size == batch
     assert batch % cfg.train_dataloader.batch_size == 0
     assert cfg.train_cfg.max_epochs == epochs == int(name.rsplit('_', 1)[1][:-1])
@@ -75,6 +76,38 @@ def test_settings(name):
     with_it = 'cifar' in data or method in ('ride', 'reslt')
     wanted = (20 if 'ride-kd_r32' in name else 5) if with_it and method != 'routed' else False
     assert warm_up == {wanted}
+
+
+def test_branches_of_reslt_come_before_the_pooling():
+    for name, branch in (
+        ('cifar_lt/reslt_r32_cifar100-lt_200e', 'norm'),
+        ('imagenet_lt/reslt_x50_imagenet-lt_180e', 'conv'),
+    ):
+        model = load(name).model
+        assert model.neck is None and model.head.branch == branch
+
+
+# Of the rate, in the first epochs. The public code of ResLT counts from 1, that of NCL from 0.
+@pytest.mark.parametrize(
+    ('name', 'factors'),
+    [
+        ('cifar_lt/reslt_r32_cifar100-lt_200e', [7, 9, 11, 13, 15, 15]),
+    ],
+)
+def test_warm_up_begins_at_a_third(name, factors):
+    cfg = load(name)
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(each, optimizer=optimizer)) for each in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in factors:
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert rates == pytest.approx([0.1 * factor / 15 for factor in factors])
 
 
 def test_the_printed_weight_decay_of_inaturalist_is_spoken_of():

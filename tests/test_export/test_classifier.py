@@ -95,7 +95,7 @@ WHOLE = {
     ),
     'reslt': (with_head(CIFAR, 8, neck=None, type='lt_mm.ResLTClsHead'), ['resnet_cifar_6n2']),
     'reslt of vectors': (
-        with_head(type='lt_mm.ResLTClsHead', branch='linear', post_compensation=dict()), [],
+        with_head(type='lt_mm.ResLTClsHead', post_compensation=dict()), [],
     ),
 }  # fmt: skip
 ONE = {
@@ -257,6 +257,7 @@ def test_what_cannot_be_exported_is_named(change, expert, message):
     [
         (with_head(alignment=dict(type='lt_mm.DisAlign')), 'confidence of DisAlign differs'),
         (with_head(type='lt_mm.ResLTClsHead', classifier='cosine'), 'each branch of ResLTClsHead'),
+        (with_head(type='lt_mm.ResLTClsHead', branch='conv'), r"branch='conv'\) have ReLUs"),
         (with_head(type='LinearClsHead'), r'nothing of lt_mm \(head: LinearClsHead\)'),
         (
             with_head(dict(type='lt_mm.MultiExpertResNet', backbone=RESNET), 32),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -35,9 +36,10 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
             mean over places the head takes itself.
         beta: share of the branches' own losses; 0.995 on CIFAR-100-LT at 100:1 and 0.99 on
             ImageNet-LT.
-        branch: 'norm' has one batch normalisation a branch, of the map before pooling where there
-            is one (CIFAR); 'linear' one D x D matrix a branch, which is the 1 x 1 convolution that
-            ImageNet-LT is trained with.
+        branch: 'norm' has one batch normalisation a branch (CIFAR), 'conv' a 1 x 1 convolution to D
+            channels, a batch normalisation and a ReLU (ImageNet-LT). Both act on the map before
+            pooling where there is one, which ``neck=None`` leaves to the head: without the ReLU at
+            every place, the three branches would be one linear map.
         groups: three :class:`~lt_mm.structures.ClassGroups`, or their arguments. Defaults to 35 %
             and 35 % of the classes by falling count, and the rest, as on CIFAR-100-LT; on
             ImageNet-LT it is ``dict(sizes=(175, 605, 220))``.
@@ -75,8 +77,8 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
             raise ValueError(
                 f'beta of ResLTClsHead is {beta}, but it must be in [0, 1]; 0.99 is usual.'
             )
-        if branch not in ('norm', 'linear'):
-            raise ValueError(f"branch of ResLTClsHead is {branch!r}; use 'norm' or 'linear'.")
+        if branch not in ('norm', 'conv'):
+            raise ValueError(f"branch of ResLTClsHead is {branch!r}; use 'norm' or 'conv'.")
         self.beta = beta
         each = round(0.35 * num_classes)
         usual = ClassGroups.by_sizes((each, each, num_classes - 2 * each))
@@ -85,7 +87,7 @@ class ResLTClsHead(LongTailClsHead, LinearClsHead):
         self.branches = nn.ModuleList(
             nn.BatchNorm2d(in_channels)
             if branch == 'norm'
-            else nn.Conv2d(in_channels, in_channels, 1, bias=False)
+            else ConvModule(in_channels, in_channels, 1, norm_cfg=dict(type='BN'))
             for _ in BRANCHES
         )
         self.register_buffer('group_of_class', torch.full((num_classes,), -1))

@@ -22,7 +22,8 @@ def make(counts=COUNTS, **changes):
     cfg = dict(type='lt_mm.ResLTClsHead', num_classes=6, in_channels=4, **changes)
     head = MODELS.build(cfg).double()
     for branch in head.branches:
-        torch.nn.init.normal_(branch.weight)
+        for weight in branch.parameters():
+            torch.nn.init.normal_(weight)
     torch.nn.init.normal_(head.fc.weight)
     if counts:
         head.set_class_counts(ClassCounts(counts))
@@ -49,7 +50,7 @@ def naive(logits, labels, beta):
     return beta * own / seen, (1 - beta) * fused / len(labels)
 
 
-@pytest.mark.parametrize('branch', ['norm', 'linear'])
+@pytest.mark.parametrize('branch', ['norm', 'conv'])
 def test_losses_against_loops(branch):
     head, labels = make(branch=branch, beta=0.7), [0, 1, 2, 3, 4, 5, 5]
     assert head.group_of_class.tolist() == GROUP_OF_CLASS
@@ -63,35 +64,51 @@ def test_losses_against_loops(branch):
 
 def test_branches_of_maps_and_of_vectors():
     maps = torch.randn(5, 4, 3, 3).double()
-    head = make(branch='linear')
-    weights = [branch.weight[:, :, 0, 0] for branch in head.branches]
-    expected = sum(head.fc(maps.mean((2, 3)) @ weight.T) for weight in weights)
-    torch.testing.assert_close(head((maps,)), expected)
-    # A matrix and a mean over places can change their order.
-    torch.testing.assert_close(head((maps.mean((2, 3)),)), expected)
+
+    def normalised(maps, norm):
+        centred = maps - maps.mean((0, 2, 3), keepdim=True)
+        spread = maps.var((0, 2, 3), unbiased=False, keepdim=True)
+        scaled = centred / (spread + norm.eps).sqrt() * norm.weight[:, None, None]
+        return scaled + norm.bias[:, None, None]
+
     head = make(branch='norm').train()
-    one = head.branches[1]
-    centred = maps - maps.mean((0, 2, 3), keepdim=True)
-    spread = maps.var((0, 2, 3), unbiased=False, keepdim=True)
-    normed = centred / (spread + one.eps).sqrt() * one.weight[:, None, None]
-    expected = head.fc(normed.mean((2, 3)))
+    expected = head.fc(normalised(maps, head.branches[1]).mean((2, 3)))
     torch.testing.assert_close(head.expert_logits((maps,))[1], expected)
+    head = make(branch='conv').train()
+    one = head.branches[1]
+    mapped = torch.einsum('oi,nihw->nohw', one.conv.weight[:, :, 0, 0], maps)
+    expected = head.fc(normalised(mapped, one.bn).clamp(min=0).mean((2, 3)))
+    torch.testing.assert_close(head.expert_logits((maps,))[1], expected)
+    # A vector is a map of one place.
+    vectors = maps[:, :, :1, :1]
+    torch.testing.assert_close(head((vectors[:, :, 0, 0],)), head((vectors,)))
+
+
+def test_branches_of_imagenet_are_no_linear_map():
+    head = make(branch='conv').eval()
+    a, b = torch.randn(2, 5, 4, 3, 3).double()
+    zero = torch.zeros_like(a)
+    logits = [head((maps,)) for maps in (a, b, a + b, zero)]
+    assert (logits[0] + logits[1] - logits[2] - logits[3]).abs().max() > 0.1
+    # Nor one of the means: places matter, so that the ReLU stands before the pooling.
+    pooled = head((a.mean((2, 3), keepdim=True).expand_as(a),))
+    assert (pooled - logits[0]).abs().max() > 0.1
 
 
 def test_who_learns_from_an_image_of_the_head():
-    head = make(branch='linear', beta=1.0)
-    feats = (torch.randn(2, 4).double(),)
+    head = make(branch='conv', beta=1.0)
+    feats = (torch.randn(2, 4, 3, 3).double(),)
     losses = head.loss(feats, samples([1, 3]))
     assert list(losses) == ['loss_branches']
     losses['loss_branches'].backward()
-    learnt = [bool(branch.weight.grad.any()) for branch in head.branches]
-    assert learnt == [True, False, False]
+    learnt = [[bool(w.grad.any()) for w in branch.parameters()] for branch in head.branches]
+    assert learnt == [[True] * 3, [False] * 3, [False] * 3]
     # All branches have a gradient, if one of zero, so that DDP waits for none.
-    head = make(branch='linear', beta=0.0)
+    head = make(branch='conv', beta=0.0)
     losses = head.loss(feats, samples([1, 3]))
     assert list(losses) == ['loss_fused']
     losses['loss_fused'].backward()
-    assert all(branch.weight.grad.any() for branch in head.branches)
+    assert all(w.grad.any() for branch in head.branches for w in branch.parameters())
 
 
 def test_a_loss_and_a_classifier_of_ones_own():
@@ -174,7 +191,7 @@ def test_bad_input():
         make().loss(feats, samples([0, 6]))
     for changes, message in (
         (dict(beta=1.5), 'beta of ResLTClsHead is 1.5'),
-        (dict(branch='conv'), "branch of ResLTClsHead is 'conv'"),
+        (dict(branch='linear'), "branch of ResLTClsHead is 'linear'; use 'norm' or 'conv'"),
         (dict(groups=dict(sizes=(3, 3, 0))), 'none of the 0 classes in the tail group'),
         (dict(groups=dict(sizes=(3, 2, 2))), 'sum to 6'),
         (dict(groups=dict(lists=dict(a=[0], b=[1], c=[2]))), 'that hold all of the 6 classes'),
