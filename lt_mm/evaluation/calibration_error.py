@@ -108,8 +108,10 @@ class CalibrationError(BaseMetric):
             for unit in ('images', 'pixels')
         }
         super().__init__(**kwargs)
-        if num_bins < 1:
-            raise ValueError(f'num_bins of CalibrationError is {num_bins}: give at least 1.')
+        if not isinstance(num_bins, int) or num_bins < 1:
+            raise ValueError(
+                f'num_bins of CalibrationError is {num_bins!r}: give a whole number of at least 1.'
+            )
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(
                 f'activation of CalibrationError is {activation!r}: choose from '

@@ -230,7 +230,7 @@ def check_number(
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or (positive and value <= 0):
-        wanted = 'positive and finite' if positive else 'a finite number'
+        wanted = 'positive and finite' if positive else 'finite'
         raise ValueError(f'{name} of {owner} is {value!r}, but it must be {wanted}; {advice}.')
     return value
 
@@ -256,7 +256,8 @@ def check_temperature(temperature: float, owner: str, usual: str) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if not (math.isfinite(temperature) and temperature > 0):
+    is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
+    if not (is_number and math.isfinite(temperature) and temperature > 0):
         raise ValueError(
             f'temperature {owner} is {temperature}, but it must be positive and finite; {usual}.'
         )

@@ -43,7 +43,7 @@ def label_aware_smoothing(
 
     Raises:
         ValueError: If the counts are not valid, the shape is unknown, or a number is out of its
-            range.
+            range, or head below tail.
     """
     for name, value in (('head', head), ('tail', tail)):
         if not 0 <= value < 1:
@@ -51,6 +51,11 @@ def label_aware_smoothing(
                 f'{name} of label-aware smoothing is {value}, but it must be at least 0 and below '
                 '1; use 0.1 to 0.4 for the head and 0 to 0.1 for the tail'
             )
+    if head < tail:
+        raise ValueError(
+            f'head of label-aware smoothing is {head} and tail {tail}, but frequent classes are to '
+            'be smoothed more than rare ones; give a head of at least the tail'
+        )
     if shape not in SMOOTHING_SHAPES:
         raise ValueError(
             f'shape of label-aware smoothing is {shape!r}; use one of {", ".join(SMOOTHING_SHAPES)}'

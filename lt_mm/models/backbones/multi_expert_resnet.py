@@ -1,5 +1,6 @@
 """A residual network whose later stages are there once per expert."""
 
+import math
 from collections.abc import Mapping, Sequence
 from inspect import signature
 
@@ -182,7 +183,7 @@ def _factors(
     shared = max(shared_stages, 0)
     own = stages - shared
     factors = (width_factor,) * own if isinstance(width_factor, (int, float)) else width_factor
-    if len(factors) != own or not all(factor > 0 for factor in factors):
+    if len(factors) != own or not all(0 < factor < math.inf for factor in factors):
         raise ValueError(
             f'width_factor is {width_factor}, but it must be a positive number, or one for each of '
             f'the {own} stages that are not shared.'

@@ -1,5 +1,6 @@
 """Experts that are asked one after another, until a router is content."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -175,7 +176,12 @@ class RoutedClsHead(MultiExpertClsHead):
                 'give two or more to choose',
             ),
             (not 1 <= top_k <= self.num_classes, 'top_k', top_k, 'give 1 to num_classes'),
-            (not self.pos_weight > 0, 'pos_weight', self.pos_weight, 'give a positive one'),
+            (
+                not 0 < self.pos_weight < math.inf,
+                'pos_weight',
+                self.pos_weight,
+                'give a positive and finite one',
+            ),
             (not 0 <= self.threshold < 1, 'threshold', self.threshold, 'give one in [0, 1)'),
             (self.expert_predictions, 'expert_predictions', True, 'evaluate the first stage'),
             (

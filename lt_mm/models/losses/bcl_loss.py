@@ -7,6 +7,7 @@ from torch import Tensor
 from lt_mm.functional import (
     balanced_contrastive_loss,
     check_labels,
+    check_number,
     check_temperature,
     reduce_loss,
 )
@@ -35,7 +36,7 @@ class BCLLoss(ContrastLoss):
         loss_weight: factor of the loss; 0.35 on ImageNet-LT in the authors' code.
 
     Raises:
-        ValueError: if the temperature is not positive and finite.
+        ValueError: if the temperature is not positive and finite, or ``loss_weight`` not finite.
 
     Source: Zhu et al., CVPR 2022, section 3.
     """
@@ -54,7 +55,7 @@ class BCLLoss(ContrastLoss):
         check_temperature(temperature, 'of BCLLoss', 'the usual range is 0.05 to 0.3')
         self.num_classes = num_classes
         self.temperature = temperature
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'BCLLoss', '1 is usual')
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.prototype_mlp = ProjectionMLP(in_channels, widths)
 

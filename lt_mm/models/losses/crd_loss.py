@@ -10,6 +10,7 @@ from torch import Tensor
 from lt_mm.functional import (
     check_finite,
     check_labels,
+    check_number,
     check_temperature,
     log_partition,
     noise_contrastive_loss,
@@ -94,7 +95,7 @@ class CRDLoss(ContrastLoss):
         self.num_classes = num_classes
         self.num_negatives = num_negatives
         self.temperature = temperature
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'CRDLoss', '1 is usual')
         self.student_embedding = ProjectionMLP(in_channels, (dim,))
         self.key_channels = key_channels = in_channels if key_channels is None else key_channels
         self.teacher_embedding = ProjectionMLP(key_channels, (dim,))

@@ -1,11 +1,10 @@
 """What the losses between experts have in common, for both tasks."""
 
-import math
 from abc import ABCMeta, abstractmethod
 
 from torch import Tensor, nn
 
-from lt_mm.functional import reduce_loss
+from lt_mm.functional import check_number, reduce_loss
 from lt_mm.models.ranks import mean_over_ranks
 
 
@@ -91,12 +90,7 @@ class ExpertLoss(nn.Module, metaclass=ABCMeta):
         Raises:
             ValueError: if it is not finite.
         """
-        if not math.isfinite(weight):
-            raise ValueError(
-                f'{name} of {type(self).__name__} is {weight}, but it must be finite; 0 leaves the '
-                'term out.'
-            )
-        return weight
+        return check_number(name, weight, type(self).__name__, '0 leaves the term out')
 
     def _check(self, logits: Tensor, target: Tensor) -> None:
         name = type(self).__name__

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_mm.functional import (
+    check_number,
     check_temperature,
     class_log_likelihood,
     logit_adjusted_cross_entropy,
@@ -93,7 +94,7 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         self.set_alpha(alpha)
         self.key_channels = key_channels
         self.fills_queue = True
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'GMLLoss', '1 is usual')
         self.backend = backend
         self._temperature = mixture_temperature
         self.register_parameter(

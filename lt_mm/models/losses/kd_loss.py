@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lt_mm.functional import check_temperature, distillation_loss, reduce_loss
+from lt_mm.functional import check_number, check_temperature, distillation_loss, reduce_loss
 from lt_mm.models.ranks import mean_over_ranks
 from lt_mm.registry import MODELS
 
@@ -18,8 +18,8 @@ class KDLoss(nn.Module):
         loss_weight: factor of the result, alpha_KD in Table A.1 of the GML paper.
 
     Raises:
-        ValueError: if the temperature is not positive and finite; when called, if the shapes of
-            the logits differ.
+        ValueError: if the temperature is not positive and finite, or ``loss_weight`` not finite;
+            when called, if the shapes of the logits differ.
 
     Source: Hinton, Vinyals and Dean, 2015; Suh and Seo, ICML 2023, appendix A.2.
     """
@@ -28,7 +28,7 @@ class KDLoss(nn.Module):
         super().__init__()
         check_temperature(temperature, 'of KDLoss', '4 is usual')
         self.temperature = temperature
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'KDLoss', '1 is usual')
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Mean loss of (N, C, ...) logits; 0, with a graph, when N is 0."""

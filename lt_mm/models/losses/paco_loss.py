@@ -10,6 +10,7 @@ from torch import Tensor
 from lt_mm.functional import (
     check_finite,
     check_labels,
+    check_number,
     parametric_contrastive_loss,
     reduce_loss,
 )
@@ -88,7 +89,7 @@ class PaCoLoss(ContrastLoss):
         self.temperature = temperature
         self.alpha = alpha
         self.beta = beta
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'PaCoLoss', '1 is usual')
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.key_mlp = ExponentialMovingAverage(self.query_mlp, momentum=1 - momentum)
         self.queue = LabelledQueue(widths[-1], size)

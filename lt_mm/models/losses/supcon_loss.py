@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lt_mm.functional import (
     check_labels,
+    check_number,
     check_temperature,
     reduce_loss,
     supervised_contrastive_loss,
@@ -32,7 +33,7 @@ class SupConLoss(ContrastLoss):
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: if the temperature is not positive and finite.
+        ValueError: if the temperature is not positive and finite, or ``loss_weight`` not finite.
 
     Source: Khosla et al., NeurIPS 2020, eq. 2 and section 4.
     """
@@ -51,7 +52,7 @@ class SupConLoss(ContrastLoss):
         check_temperature(temperature, 'of SupConLoss', 'the usual range is 0.05 to 0.3')
         self.num_classes = num_classes
         self.temperature = temperature
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'SupConLoss', '1 is usual')
         self.query_mlp = ProjectionMLP(in_channels, widths)
 
     def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:

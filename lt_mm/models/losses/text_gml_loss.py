@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lt_mm.functional import (
     check_labels,
+    check_number,
     check_temperature,
     class_log_likelihood,
     logit_adjusted_cross_entropy,
@@ -87,7 +88,7 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
         self.num_classes = num_classes
         self.temperature = mixture_temperature
         self.set_alpha(alpha)
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, 'TextGMLLoss', '1 is usual')
         self.backend = backend
         self.query_mlp = ProjectionMLP(in_channels, widths)
         self.key_mlp = ProjectionMLP(texts.features.shape[1], widths)

@@ -1,6 +1,7 @@
 """mmpretrain's ResNets with the width of each stage multiplied by a factor of its own."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from mmpretrain.models.backbones import ResNet, ResNet_CIFAR, ResNetV1c, ResNetV1d, ResNeXt
@@ -33,7 +34,7 @@ class ScaledStagesMixin:
     def make_res_layer(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
         """The stage after those in ``res_layers``, of the width that its factor gives."""
         factors = (1.0,) * self.num_stages if self.stage_factors is None else self.stage_factors
-        if len(factors) != self.num_stages or min(factors) <= 0:
+        if len(factors) != self.num_stages or not all(0 < factor < inf for factor in factors):
             raise ValueError(
                 f'stage_factors of {type(self).__name__} are {factors}: give one positive number '
                 f'for each of its {self.num_stages} stages.'
