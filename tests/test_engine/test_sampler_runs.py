@@ -312,6 +312,17 @@ def test_a_deferred_hook_that_changes_nothing_says_so(tmp_path, caplog):
     assert 'changes nothing, because no module of Model has set_deferred and' in caplog.text
 
 
+@pytest.mark.parametrize('begin', [1, 2, 5])
+def test_a_deferred_part_behind_the_end_is_told_at_the_start(tmp_path, caplog, begin):
+    runner = make_runner(
+        tmp_path, SAMPLERS['balanced'], 2, True, [dict(type='lt_mm.DeferredHook', begin=begin)]
+    )
+    runner.logger.addHandler(caplog.handler)
+    runner.logger.setLevel('WARNING')
+    runner.train()
+    assert ('the deferred part never comes; give a smaller' in caplog.text) == (begin >= 2)
+
+
 def test_another_sampler_is_told_as_well(tmp_path):
     @DATA_SAMPLERS.register_module(force=True)
     class Told(torch.utils.data.Sampler):

@@ -71,6 +71,13 @@ class DeferredHook(Hook):
             else:
                 place = self.begin if self.by_epoch else math.ceil(self.begin / len(loader))
             sampler.defer_until(place)
+        length = runner.max_epochs if self.by_epoch else runner.max_iters
+        if self.begin >= length:
+            runner.logger.warning(
+                f'DeferredHook begins with {"epoch" if self.by_epoch else "iteration"} '
+                f'{self.begin} counted from 0, but the training ends after {length}, so that the '
+                'deferred part never comes; give a smaller begin, or leave the hook out'
+            )
         if not deferred and not self._takers(runner):
             runner.logger.warning(
                 f'DeferredHook(begin={self.begin}) changes nothing, because no module of '

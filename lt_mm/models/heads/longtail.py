@@ -21,7 +21,7 @@ from lt_mm.models.layers import (
     TauNormConv2d,
     TauNormLinear,
 )
-from lt_mm.models.losses import ContrastLoss
+from lt_mm.models.losses import ContrastLoss, LDAMLoss
 from lt_mm.registry import MODELS
 
 CLASSIFIERS = ('linear', 'cosine', 'tau_normalized', 'class_means')
@@ -131,6 +131,10 @@ class LongTailOptions:
         if layer is not own:
             owner, _, name = self.classifier_path.rpartition('.')
             setattr(self.get_submodule(owner), name, layer)
+        if isinstance(layer, CosineLinear):
+            for loss in self._classification_losses():
+                if isinstance(loss, LDAMLoss):
+                    loss.inherit_scale(1 / layer.temperature, type(self).__name__)
         if freeze_classifier:
             layer.requires_grad_(False)
         self.alignment: nn.Module | None = None

@@ -1,6 +1,7 @@
 """Label-distribution-aware margins for both tasks."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ class LDAMLoss(LogitLoss):
 
     Args:
         max_margin: margin of the rarest class, as a cosine.
-        scale: s. Defaults to 30, as a ``CosineClsHead`` has it; ``CosineFCNHead`` and its like
-            have 1 / 0.05 = 20.
+        scale: s. Defaults to that of the cosine classifier of our head, such as 1 / 0.05 = 20 of a
+            ``CosineFCNHead``, else to 30, as a ``CosineClsHead`` has it.
         scaled_logits: whether the logits come multiplied by ``scale``.
         kwargs: further arguments of :class:`LogitLoss`, among them ``class_weight``, which
             ``lt_mm.DeferredHook`` makes DRW.
@@ -42,20 +43,44 @@ class LDAMLoss(LogitLoss):
     def __init__(
         self,
         max_margin: float = 0.5,
-        scale: float = 30.0,
+        scale: float | None = None,
         scaled_logits: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         ldam_margins([1], max_margin)
-        if not 0 < scale < math.inf:
+        if scale is not None and not 0 < scale < math.inf:
             raise ValueError(
                 f'scale of LDAMLoss is {scale}, but it must be positive and finite; use one over '
                 'classifier_temperature of the cosine head, such as 30.'
             )
         self.max_margin = max_margin
-        self.scale = scale
+        self._scale = scale
         self.scaled_logits = scaled_logits
+
+    @property
+    def scale(self) -> float:
+        """s, one over the temperature of the cosine classifier."""
+        return 30.0 if self._scale is None else self._scale
+
+    def inherit_scale(self, scale: float, owner: str) -> None:
+        """Follow the classifier whose logits come multiplied by a scale of its own.
+
+        Args:
+            scale: one over its temperature.
+            owner: what a warning calls the head, where the config of the loss says another scale.
+        """
+        if not self.scaled_logits:
+            return
+        if self._scale is None:
+            self._scale = scale
+        elif not math.isclose(self._scale, scale, rel_tol=1e-3):
+            warnings.warn(
+                f'scale of LDAMLoss is {self._scale:.4g}, but the cosines of {owner} are taken '
+                f'times {scale:.4g}, so that its margins are {self._scale / scale:.3g} times what '
+                'max_margin says; leave scale out.',
+                stacklevel=4,
+            )
 
     def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Cross-entropy of each element after its margin."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
+from mmengine.logging import MessageHub
 from torch import Tensor
 
 from lt_mm.functional import seesaw_cross_entropy
@@ -18,7 +19,8 @@ class SeesawLoss(LogitLoss):
 
     How frequent a class is comes from the class counts, through the prior of what the sampler
     yields, or with ``num_classes`` from the labels seen so far on all ranks, as in the paper; these
-    are kept in a buffer and counted in training mode, before the loss.
+    are kept in a buffer and counted in training mode, before the loss. A run that is resumed goes
+    on counting; one that begins with the weights of another (``load_from``) counts afresh.
 
     Args:
         p: strength of the mitigation.
@@ -60,6 +62,7 @@ class SeesawLoss(LogitLoss):
         # Counts of pixels outgrow the whole numbers of float32; soft labels have fractions.
         seen = None if num_classes is None else torch.zeros(num_classes, dtype=torch.float64)
         self.register_buffer('seen', seen)
+        self._loaded = False
 
     def element_loss(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Seesaw loss of each element."""
@@ -94,6 +97,9 @@ class SeesawLoss(LogitLoss):
                 f'num_classes of SeesawLoss is {num_classes}, but the logits have '
                 f'{logits.shape[1]} classes; set it to those of the head.'
             )
+        if self._loaded and MessageHub.get_current_instance().get_info('iter') == 0:
+            self.seen.zero_()
+        self._loaded = False
         if target.is_floating_point():
             new = target.double().transpose(0, 1).flatten(1).sum(1)
         else:
@@ -101,6 +107,10 @@ class SeesawLoss(LogitLoss):
             new = torch.bincount(labels, minlength=num_classes).double()
         all_reduce(new)
         self.seen += new
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._loaded = True
+        super()._load_from_state_dict(*args)
 
     def extra_repr(self) -> str:
         """Hyper-parameters."""
