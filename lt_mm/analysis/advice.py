@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lt_mm.structures.class_groups import SHOTS
+
 # From where on a figure is worth a word. Shares are from 0 to 1.
 IMBALANCE = 10.0
 GAP = 0.10
@@ -71,14 +73,15 @@ def advise(
 def _of_model(content: Mapping[str, Any], commands: Commands) -> Iterator[dict[str, Any]]:
     model, names = content['model'], content['group_names']
     head, tail = names[0], names[-1]
+    often, rare = (f'{name}-shot' if name in SHOTS else name for name in (head, tail))
     sweep = 'analysis_tools/alpha_sweep.py'
     row = model['group_confusion'][tail]
     others = {name: row[name] for name in names[:-1] if row[name] is not None}
     if sum(others.values()) >= TAIL_TO_OTHERS:
         parts = ', '.join(f'{name} {share:.1%}' for name, share in others.items())
         yield _advice(
-            f'Of a {tail} class, {sum(others.values()):.1%} on average is predicted as a class of '
-            f'a more frequent group ({parts}).',
+            f'Of {rare} classes, {sum(others.values()):.1%} on average are predicted as classes of '
+            f'more frequent groups ({parts}).',
             'groups',
             {f'model.group_confusion.{tail}.{name}': share for name, share in others.items()},
             'Logits can be adjusted for the prior after training: look at all strengths at once.',
@@ -87,7 +90,7 @@ def _of_model(content: Mapping[str, Any], commands: Commands) -> Iterator[dict[s
     accuracies = [model['groups'][name]['accuracy'] for name in (head, tail)]
     if None not in accuracies and accuracies[0] - accuracies[1] >= GAP:
         yield _advice(
-            f'Accuracy of {head} classes is {accuracies[0]:.1%} on average, of {tail} classes '
+            f'Accuracy of {often} classes is {accuracies[0]:.1%} on average, of {rare} classes '
             f'{accuracies[1]:.1%}.',
             'groups',
             {f'model.groups.{name}.accuracy': model['groups'][name]['accuracy'] for name in names},
@@ -108,9 +111,9 @@ def _of_model(content: Mapping[str, Any], commands: Commands) -> Iterator[dict[s
     errors = [calibration[name]['ECE'] for name in (head, tail)]
     if None not in errors and errors[1] - errors[0] >= CALIBRATION_GAP:
         yield _advice(
-            f'Calibration error is {errors[1]:.1%} in {tail} classes (confidence '
+            f'Calibration error is {errors[1]:.1%} in {rare} classes (confidence '
             f'{calibration[tail]["confidence"]:.1%}, accuracy '
-            f'{calibration[tail]["accuracy"]:.1%}), against {errors[0]:.1%} in {head} classes.',
+            f'{calibration[tail]["accuracy"]:.1%}), against {errors[0]:.1%} in {often} classes.',
             'calibration',
             {f'model.calibration.groups.{name}.ECE': calibration[name]['ECE'] for name in names},
             'The sweep shows the calibration error at each strength, too.',

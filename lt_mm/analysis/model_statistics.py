@@ -23,8 +23,8 @@ BAND = 0.005
 """Half the width of the band along boundaries, as a share of the image's diagonal."""
 FOUND = 0.5
 """A region is found if this share of its pixels is predicted right."""
-# Scores looked at together.
-_AT_ONCE = 2**24
+# Scores looked at together: few enough for the cache of a CPU.
+_AT_ONCE = 2**21
 
 
 class ModelStatistics(BaseMetric):
@@ -126,7 +126,6 @@ class ModelStatistics(BaseMetric):
                 'segmentor, with LoadAnnotations in the pipeline of the validation set.'
             )
         scores = sample['seg_logits']['data']
-        _check_scores(scores, sample, self.images)
         prediction = sample['pred_sem_seg']['data'].squeeze(0).long()
         labels = sample['gt_sem_seg']['data'].squeeze(0).long().to(prediction.device)
         if labels.shape != prediction.shape:
@@ -135,6 +134,9 @@ class ModelStatistics(BaseMetric):
                 f'and labelled in {tuple(labels.shape)}: load annotations after Resize in the '
                 'pipeline of the validation set.'
             )
+        confidence = _confidences(scores, prediction)
+        # Of an image of which one score is NaN, it is too, and there are fewer of them.
+        _check_scores(confidence, sample, self.images)
         known = labels != self.ignore_index
         inside = labels[known]
         if not len(inside):
@@ -148,7 +150,7 @@ class ModelStatistics(BaseMetric):
             if label != predicted:
                 self._note_example(int(label), int(predicted), float(confusion[label, predicted]))
         wrong = prediction != labels
-        confidence = _confidences(scores, prediction)[known]
+        confidence = confidence[known]
         cell = inside * NUM_BINS + equal_width_bins(confidence, NUM_BINS)
         weights = (None, confidence.double(), (~wrong[known]).double())
         for row, weight in enumerate(weights):
@@ -221,11 +223,11 @@ def _confidences(scores: Tensor, prediction: Tensor) -> Tensor:
     if len(scores) == 1:
         return torch.where(prediction > 0, scores[0], 1 - scores[0]).float()
     rows = max(1, _AT_ONCE // (scores.shape[0] * scores.shape[2]))
-    parts = [
-        (part.amax(dim=0).float() - part.float().logsumexp(dim=0)).exp()
-        for part in scores.split(rows, dim=1)
-    ]
-    return torch.cat(parts).clamp(max=1)
+    parts = []
+    for part in scores.split(rows, dim=1):
+        part = part.float()
+        parts.append(1 / (part - part.amax(dim=0)).exp_().sum(dim=0))
+    return torch.cat(parts)
 
 
 def _as_predicted(norm: Tensor, sample: dict, size: Sequence[int]) -> Tensor:
