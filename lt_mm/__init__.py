@@ -11,9 +11,11 @@ if _missing:
         '`pip install -r requirements.txt`.'
     )
 
+from lt_mm import checkpoints as _checkpoints  # noqa: E402
 from lt_mm import compat as _compat  # noqa: E402
 
 _compat.let_configs_inherit_from_mmseg()
 _compat.let_configs_inherit_from_lt_mm()
+_checkpoints.read_safely_everywhere()
 
 __all__ = ['__version__']

@@ -11,6 +11,7 @@ from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -122,6 +123,21 @@ def stacked_labels(head: nn.Module, data_samples: list) -> Tensor | tuple[Tensor
     Some heads collect more than one map, which no public method tells.
     """
     return head._stack_batch_gt(data_samples)
+
+
+def resumes_latest(runner: Runner) -> bool:
+    """Whether a Runner will look for the latest checkpoint in its work dir and resume that."""
+    return bool(runner._resume) and runner._load_from is None and not runner._has_loaded
+
+
+def resume_from(runner: Runner, checkpoint: str) -> None:
+    """Let a Runner that resumes go on from this checkpoint."""
+    runner._load_from = checkpoint
+
+
+def resumed_from(runner: Runner) -> str | None:
+    """Path or address of what a Runner has resumed; None if it has not."""
+    return runner._load_from if runner._resume else None
 
 
 def whole_dataset(dataset: Dataset) -> Dataset:

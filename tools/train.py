@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from lt_mm.engine.distributed import build_runner
 from lt_mm.engine.launch import (
@@ -18,6 +17,7 @@ from lt_mm.engine.launch import (
     load_config,
     stop,
 )
+from lt_mm.engine.saved_checkpoints import LAST, last_checkpoint, saving_of
 from lt_mm.stages.read import read_stages
 from lt_mm.stages.run import plan_stages, train_earlier_stages
 
@@ -54,7 +54,10 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         SystemExit: if the checkpoint does not exist.
     """
     if resume == 'auto':
-        cfg.resume = find_latest_checkpoint(cfg.work_dir) is not None
+        # Which of them can be read is the hook's to find out, and to say if none can.
+        cfg.resume = (
+            Path(cfg.work_dir, LAST).exists() or last_checkpoint(**saving_of(cfg)) is not None
+        )
         if cfg.resume:
             # A load_from left here would be resumed in place of the latest checkpoint. On the
             # first start it stays: the weights that a second stage begins with.

@@ -51,7 +51,8 @@ class Experiment:
     @property
     def checkpoint(self) -> str:
         """Path of the last checkpoint; the run must have ended."""
-        return (self.work_dir / 'last_checkpoint').read_text().strip()
+        # The name is relative to the folder, or absolute where mmengine's own hook wrote it.
+        return str(self.work_dir / (self.work_dir / 'last_checkpoint').read_text().strip())
 
     def command(self) -> list[str]:
         """The command line that trains and evaluates it."""

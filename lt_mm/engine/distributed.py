@@ -114,15 +114,36 @@ def prepare_distributed(cfg: Config) -> None:
 def build_runner(cfg: Config) -> Runner:
     """The Runner of a config that :func:`~lt_mm.engine.launch.load_config` read.
 
+    mmengine's own hooks for checkpoints become a :class:`~lt_mm.engine.hooks.SafeCheckpointHook`,
+    which does the same and survives more.
+
     Args:
-        cfg: with ``launcher`` set; changed in place where several processes need it.
+        cfg: with ``launcher`` set; changed in place.
 
     Raises:
         SystemExit: if the launcher left out what it should have told this process.
     """
     prepare_distributed(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
+    replace_default_hook(cfg, 'checkpoint', 'CheckpointHook', 'lt_mm.SafeCheckpointHook')
     return RUNNERS.build(cfg)
+
+
+def replace_default_hook(cfg: Config, name: str, kind: str, ours: str) -> None:
+    """Put a hook of lt_mm in place of one of mmengine's default hooks, with its arguments.
+
+    Args:
+        cfg: changed in place, unless it has a hook of another kind there, or None.
+        name: of the default hook.
+        kind: type of mmengine's.
+        ours: type of the one of lt_mm.
+    """
+    hooks = dict(cfg.get('default_hooks') or {})
+    # What the Runner takes where the config says nothing.
+    defaults = dict(type=kind, interval=1) if name == 'checkpoint' else dict(type=kind)
+    hook = hooks.get(name, defaults)
+    if hook is not None and hook.get('type') == kind:
+        cfg.default_hooks = {**hooks, name: {**hook, 'type': ours}}
 
 
 def end_process_group() -> None:
@@ -143,10 +164,7 @@ def write_metrics_once(cfg: Config) -> None:
     Args:
         cfg: of a test; changed in place, unless it has a logger hook of another kind.
     """
-    hooks = dict(cfg.get('default_hooks') or {})
-    logger = hooks.get('logger', dict(type='LoggerHook'))
-    if logger is not None and logger.get('type') == 'LoggerHook':
-        cfg.default_hooks = {**hooks, 'logger': {**logger, 'type': 'lt_mm.RankZeroLoggerHook'}}
+    replace_default_hook(cfg, 'logger', 'LoggerHook', 'lt_mm.RankZeroLoggerHook')
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -10,6 +10,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
+from lt_mm.checkpoints import trust_checkpoints
+
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -55,7 +57,22 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='settings that override the config, such as train_dataloader.batch_size=4; '
         'a list is written key="[a,b]" or key=a,b, an item of a list key.0.name=value',
     )
+    add_trust_argument(parser)
     parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``, for :func:`~lt_mm.checkpoints.trust_checkpoints`.
+
+    Args:
+        parser: changed in place.
+    """
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold other types than tensors, plain Python and what mmengine '
+        'saves; loading them runs whatever code they bring',
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +115,8 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
         SystemExit: if there is no such config file, or it has no such variant.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if 'trust_checkpoint' in args:
+        trust_checkpoints(args.trust_checkpoint)
     path = Path(args.config)
     if not path.is_file():
         path = root / args.config

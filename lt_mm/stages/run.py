@@ -23,14 +23,15 @@ def plan_stages(stages: Sequence[Stage]) -> list[Stage]:
         finished ones, and those for stages that are finished or, for their weights, resumed.
 
     Raises:
-        SystemExit: if a stage was begun with another config, data is missing, or a model has a
-            teacher without a checkpoint.
+        SystemExit: if a stage was begun with another config or its record is all that is left of
+            it, data is missing, or a model has a teacher without a checkpoint.
     """
     training = [stages[-1]]
     for stage in reversed(stages[:-1]):
         if stage.skipped is not None:
             continue
         stage.refuse_another_config()
+        stage.refuse_damaged_record()
         if stage.finished is None and any(_needs(taker, stage, training) for taker in stage.takers):
             training.insert(0, stage)
     for stage in training:
@@ -60,7 +61,10 @@ def train_earlier_stages(stages: Sequence[Stage], training: Sequence[Stage]) -> 
             continue
         if stage in training:
             latest = stage.latest
-            _say(stage, f'goes on from {latest}' if latest else f'begins in {stage.folder}')
+            loss = f'{stage.lost}: ' if stage.lost else ''
+            _say(
+                stage, loss + (f'goes on from {latest}' if latest else f'begins in {stage.folder}')
+            )
             checkpoint = stage.train()
             _say(stage, f'trained, {checkpoint}')
         elif checkpoint is not None:

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from lt_mm.engine.distributed import build_runner
 from lt_mm.engine.launch import stop
+from lt_mm.engine.saved_checkpoints import LAST, last_checkpoint, saving_of, write_whole
 
 GIFTS = {'teacher': 'model.teacher.checkpoint', 'weights': 'load_from'}
 _RECORD = 'stage.json'
@@ -61,21 +62,42 @@ class Stage:
 
     @property
     def latest(self) -> str | None:
-        """Path of the checkpoint that this training saved last, if it is still there."""
-        if not (self.folder / 'last_checkpoint').is_file():
-            return None
-        path = find_latest_checkpoint(str(self.folder))
-        return path if '://' in path or Path(path).is_file() else None
+        """Path of the checkpoint that this training saved last, if one is still there."""
+        return last_checkpoint(**saving_of(self.cfg))
 
     @property
     def finished(self) -> str | None:
         """Path of the checkpoint that its takers get, if the training has come to its end."""
+        return self._read_record()[0]
+
+    @property
+    def lost(self) -> str | None:
+        """Why the stage is trained although its folder says that it was; None if it does not."""
+        if self.finished is not None:
+            return None
+        named = self.folder / LAST
+        fault = self._read_record()[1]
+        if fault is None and named.exists() and self.latest is None:
+            return f'{named} names no checkpoint that is there'
+        return fault
+
+    def _read_record(self) -> tuple[str | None, str | None]:
+        """The checkpoint that the record names, or what is wrong with the record."""
         record = self.folder / _RECORD
-        path = json.loads(record.read_text())[self.choice] if record.is_file() else None
-        if path is None or '://' in path:
-            return path
-        path = self.folder / path
-        return str(path) if path.is_file() else None
+        if not record.exists():
+            return None, None
+        try:
+            path = json.loads(record.read_text())[self.choice]
+            if path is None:
+                return None, f'{record} names no {self.choice} checkpoint'
+            if '://' in path:
+                return path, None
+            found = (self.folder / path).is_file()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return None, f'{record} is damaged ({type(error).__name__}: {error})'
+        if not found:
+            return None, f'{self.folder / path}, which {record} names, is not there'
+        return str(self.folder / path), None
 
     @property
     def resumes(self) -> bool:
@@ -148,6 +170,18 @@ class Stage:
                 f'train the stage anew.'
             )
 
+    def refuse_damaged_record(self) -> None:
+        """Do not train again from the start where nobody knows what was trained.
+
+        Raises:
+            SystemExit: if the stage has a record that says nothing, and no checkpoint beside it.
+        """
+        if self.finished is None and self.latest is None and 'is damaged' in (self.lost or ''):
+            stop(
+                f'{self.lost} and {self.folder} has no checkpoint to go on from: bring them back, '
+                f'or delete that folder to train stage {self.name} anew.'
+            )
+
     def train(self) -> str:
         """Train to the end, from the latest checkpoint if there is one.
 
@@ -182,9 +216,7 @@ class Stage:
             # Relative, so that the folder may be moved.
             if path is not None and '://' not in path:
                 paths[key] = os.path.relpath(path, self.folder)
-        draft = self.folder / f'{_RECORD}.part'
-        draft.write_text(json.dumps(paths, indent=1) + '\n')
-        draft.replace(self.folder / _RECORD)
+        write_whole(self.folder / _RECORD, (json.dumps(paths, indent=1) + '\n').encode())
 
     def _essence(self, cfg: Config) -> dict:
         content = {
@@ -192,6 +224,8 @@ class Stage:
             for key, value in cfg.to_dict().items()
             if key not in _WITHOUT_EFFECT and not key.startswith(_AT_TEST_TIME)
         }
+        # The tools put lt_mm.SafeCheckpointHook in place of mmengine's.
+        ((content.get('default_hooks') or {}).get('checkpoint') or {}).pop('type', None)
         if 'teacher' in self.receives:
             content.get('model', {}).pop('teacher', None)
         # Without a seed any will do.

@@ -16,8 +16,9 @@ from rich.progress import track
 from torch import Tensor
 
 import lt_mm  # noqa: F401  (lets configs inherit from mmseg and mmpretrain)
+from lt_mm.checkpoints import trust_checkpoints
 from lt_mm.engine.data_config import check_dataset_paths
-from lt_mm.engine.launch import stop
+from lt_mm.engine.launch import add_trust_argument, stop
 from lt_mm.models.teachers.clip_text_encoder import load_clip_text_encoder
 from lt_mm.structures import TextFeatures
 
@@ -44,12 +45,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=256, help='texts at a time (256)')
     parser.add_argument('--device', default=get_device(), help='device (the accelerator, or cpu)')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Read names, write prompts, encode them, save."""
     args = parse_args()
+    trust_checkpoints(args.trust_checkpoint)
     if args.out.suffix != '.npz':
         stop(f'The file to write is {args.out}: give a name that ends in .npz.')
     try:

@@ -6,6 +6,7 @@ from .deferred_hook import DeferredHook
 from .random_state_hook import RandomStateHook
 from .rank_zero_logger_hook import RankZeroLoggerHook
 from .reinitialize_hook import ReinitializeHook
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .test_time_aggregation_hook import TestTimeAggregationHook
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'RandomStateHook',
     'RankZeroLoggerHook',
     'ReinitializeHook',
+    'SafeCheckpointHook',
     'TestTimeAggregationHook',
 ]
