@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lt_mm.checkpoints import TRAINING_ONLY
 from lt_mm.export.experts import configs_of_experts
-from lt_mm.export.folding import compensating_shift, fold
+from lt_mm.export.folding import fold, total_shift
 from lt_mm.export.plain_model import (
     PlainHead,
     PlainModel,
@@ -28,11 +28,14 @@ from lt_mm.models.heads import MultiExpertClsHead, ResLTClsHead
 from lt_mm.models.necks import ExpertGlobalAveragePooling
 from lt_mm.models.shipped import normalized_cls_head  # noqa: F401
 
-CLASSIFICATION = Task(MODELS, 'head', 'loss')
+CLASSIFICATION = Task(MODELS, 'head', 'loss', 'lt_mm.LongTailClsHead')
 
 
 def plain_classifier(
-    model: Mapping, weights: Mapping[str, Tensor], expert: int | None = None
+    model: Mapping,
+    weights: Mapping[str, Tensor],
+    expert: int | None = None,
+    shift: Tensor | None = None,
 ) -> PlainModel:
     """Replace or leave out what is of lt_mm in a classifier; predictions stay the same.
 
@@ -44,6 +47,7 @@ def plain_classifier(
         model: ``model`` of a config, whose types are names; left as it is, as are the weights.
         weights: its ``state_dict``.
         expert: which of several, from 0.
+        shift: (C,), added to the logits; a plain model is accepted with it.
 
     Raises:
         ValueError: if the model has no head, nothing of lt_mm, experts of which none is chosen, or
@@ -55,7 +59,8 @@ def plain_classifier(
             f'the model is a {model.get("type")} without decode_head and head; give the config of '
             'a segmentor of mmsegmentation, or of a classifier of mmpretrain.'
         )
-    refuse_plain(CLASSIFICATION, model)
+    if shift is None:
+        refuse_plain(CLASSIFICATION, model)
     kept = {name: value for name, value in weights.items() if not TRAINING_ONLY.match(name)}
     if is_a(MODELS, head, MultiExpertClsHead):
         model, kept = _one_expert(model, kept, expert)
@@ -65,11 +70,11 @@ def plain_classifier(
         )
     head, own = model['head'], below(kept, 'head.')
     if is_a(MODELS, head, ResLTClsHead):
-        found = _sum_of_branches(head, own)
+        found = _sum_of_branches(head, own, shift)
         if model.get('neck') is None:
             model = {**model, 'neck': dict(type='GlobalAveragePooling')}
     else:
-        found = plain_head(CLASSIFICATION, head, own)
+        found = plain_head(CLASSIFICATION, head, own, shift)
     others = {name: value for name, value in kept.items() if not name.startswith('head.')}
     return plain_model(
         CLASSIFICATION,
@@ -115,7 +120,9 @@ def _one_expert(
     }
 
 
-def _sum_of_branches(config: Mapping, weights: Mapping[str, Tensor]) -> PlainHead:
+def _sum_of_branches(
+    config: Mapping, weights: Mapping[str, Tensor], shift: Tensor | None
+) -> PlainHead:
     """One linear layer in place of the branches of ResLT, which are linear maps in eval mode."""
     head = trained(CLASSIFICATION, config, weights)
     layer = fold(head.fc)
@@ -136,7 +143,7 @@ def _sum_of_branches(config: Mapping, weights: Mapping[str, Tensor]) -> PlainHea
         weight = layer.weight.double()
         summed.weight.copy_(weight @ matrix)
         summed.bias.copy_(weight @ offset + len(maps) * layer.bias.double())
-    shift = compensating_shift(head.post_compensation, head.num_classes)
+    shift = total_shift(head, shift)
     folded = fold(summed, None, shift)
     plain = dict(
         type='LinearClsHead',

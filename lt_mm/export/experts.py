@@ -6,13 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from lt_mm.export.folding import compensating_shift
+from lt_mm.export.folding import total_shift
 from lt_mm.export.plain_model import PlainHead, Task, above, below, plain_head, trained
 from lt_mm.models.heads.experts import expert_configs
 
 
 def plain_experts(
-    task: Task, config: Mapping, weights: Mapping[str, Tensor], expert: int | None = None
+    task: Task,
+    config: Mapping,
+    weights: Mapping[str, Tensor],
+    expert: int | None = None,
+    shift: Tensor | None = None,
 ) -> PlainHead:
     """Replace a MultiExpertDecodeHead by a head of the mean, or by the expert that predicts alone.
 
@@ -23,6 +27,7 @@ def plain_experts(
         config: of the head; left as it is, as are the weights.
         weights: by their names in it, without those that only training needs.
         expert: which predicts alone, from 0; None for what the config says.
+        shift: (C,), added to the logits besides.
 
     Raises:
         ValueError: if there is no such expert, or an expert cannot be replaced.
@@ -30,7 +35,7 @@ def plain_experts(
     if expert is not None:
         config = {**config, 'predict_with': expert}
     head = trained(task, config, weights)
-    shift = compensating_shift(head.post_compensation, head.num_classes)
+    shift = total_shift(head, shift)
     found = [
         plain_head(task, one, below(weights, f'experts.{index}.'), shift)
         for index, one in enumerate(configs_of_experts(type(head), config))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from lt_mm.export.segmentor import plain_segmentor
 from lt_mm.export.settings import inference_settings
@@ -48,7 +49,10 @@ class ExportedModel:
 
 
 def export_model(
-    config: Config, checkpoint: Mapping[str, Any], expert: int | None = None
+    config: Config,
+    checkpoint: Mapping[str, Any],
+    expert: int | None = None,
+    shift: Tensor | None = None,
 ) -> ExportedModel:
     """Leave of a config and its checkpoint what an mm package needs for the same predictions.
 
@@ -58,6 +62,8 @@ def export_model(
             it is; :func:`~lt_mm.checkpoints.read_checkpoint` reads it. Of ``meta``, what
             ``dataset_meta`` and ``class_counts`` hold of plain types is kept.
         expert: which of several is taken alone, from 0.
+        shift: (C,), added to the logits of the classifier, whose bias takes it up; that of a plain
+            model of the mm packages, too.
 
     Raises:
         ValueError: if the model cannot be exported, see
@@ -75,9 +81,12 @@ def export_model(
         # mmpretrain need not be there for segmentation.
         from lt_mm.export.classifier import plain_classifier
 
-        scope, plain = 'mmpretrain', plain_classifier(model, checkpoint['state_dict'], expert)
+        scope, plain = (
+            'mmpretrain',
+            plain_classifier(model, checkpoint['state_dict'], expert, shift),
+        )
     else:
-        scope, plain = 'mmseg', plain_segmentor(model, checkpoint['state_dict'], expert)
+        scope, plain = 'mmseg', plain_segmentor(model, checkpoint['state_dict'], expert, shift)
     kept = inference_settings(settings, scope)
     if plain.modules:
         custom = kept.get('custom_imports', {'imports': []})

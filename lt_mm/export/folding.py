@@ -12,7 +12,6 @@ from lt_mm.models.layers import (
     DisAlign,
     LearnableWeightScaling,
     NearestClassMeanLinear,
-    PostCompensation,
     TauNormConv2d,
     TauNormLinear,
 )
@@ -67,22 +66,26 @@ def fold(
     return folded._replace(weight=weight.float(), bias=bias.float())
 
 
-def compensating_shift(compensation: PostCompensation | None, num_classes: int) -> Tensor | None:
-    """What a post-compensation adds to the logits, (C,); None without one.
+def total_shift(head: nn.Module, shift: Tensor | None = None) -> Tensor | None:
+    """What is added to the logits of a head, (C,): by its post-compensation, and besides.
 
     Args:
-        compensation: in its trained state.
-        num_classes: C.
+        head: in its trained state.
+        shift: (C,), what is added besides.
+
+    Returns:
+        None where nothing is added.
 
     Raises:
-        ValueError: if it has no class counts of the training.
+        ValueError: if the post-compensation has no class counts of the training.
     """
-    if compensation is None:
-        return None
+    if head.post_compensation is None:
+        return shift
     try:
-        return compensation.eval()(torch.zeros(1, num_classes))[0]
+        own = head.post_compensation.eval()(torch.zeros(1, head.num_classes))[0]
     except RuntimeError as error:
         raise ValueError(str(error)) from error
+    return own if shift is None else own + shift
 
 
 def _classifier(layer: nn.Module) -> tuple[LinearLayer, Tensor]:

@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from lt_mm.checkpoints import TRAINING_ONLY
-from lt_mm.export.folding import compensating_shift, fold
+from lt_mm.export.folding import fold, total_shift
 from lt_mm.models.heads import LongTailOptions
 
 # What lt_mm ships: the package that it registers with, and its file in models/shipped.
@@ -38,6 +38,8 @@ class Task(NamedTuple):
     """Key of the head in a model, and prefix of its weights."""
     loss: str
     """Key of the loss in a head."""
+    wrapper: str
+    """What puts options on a head."""
 
 
 class PlainModel(NamedTuple):
@@ -160,7 +162,6 @@ def plain_head(
     """
     head = trained(task, config, weights)
     plain = {**config, task.loss: dict(type='CrossEntropyLoss')}
-    path, alignment = 'conv_seg', None
     if isinstance(head, LongTailOptions):
         if not hasattr(head, 'base_class'):
             raise ValueError(
@@ -171,15 +172,13 @@ def plain_head(
         plain = {name: value for name, value in plain.items() if name not in options}
         plain = {**plain, **head.base_arguments(), 'type': plain_name(head.base_class)}
         path, alignment = head.classifier_path, head.alignment
-        own = compensating_shift(head.post_compensation, head.num_classes)
-        shift = own if shift is None else shift + (0 if own is None else own)
+        shift = total_shift(head, shift)
     elif shift is None:
         return PlainHead(plain, dict(weights))
-    elif not isinstance(getattr(head, path, None), nn.Module):
-        raise ValueError(
-            f'the head {type(head).__name__} has no conv_seg, whose bias would take up the '
-            'post_compensation; set it to None, and subtract the log prior yourself.'
-        )
+    else:
+        # It knows the classifier of any head, or says why there is none.
+        wrapped = {**config, 'type': task.wrapper, 'base': config['type']}
+        return plain_head(task, wrapped, weights, shift)
     layer = head.get_submodule(path)
     new = task.registry.build(deepcopy(plain)).get_submodule(path)
     if type(layer) is type(new) and alignment is None and shift is None:

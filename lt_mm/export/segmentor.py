@@ -21,11 +21,14 @@ from lt_mm.export.plain_model import (
 from lt_mm.models.heads import MultiExpertDecodeHead
 from lt_mm.models.shipped import mean_of_heads, normalized_decode_head  # noqa: F401
 
-SEGMENTATION = Task(MODELS, 'decode_head', 'loss_decode')
+SEGMENTATION = Task(MODELS, 'decode_head', 'loss_decode', 'lt_mm.LongTailHead')
 
 
 def plain_segmentor(
-    model: Mapping, weights: Mapping[str, Tensor], expert: int | None = None
+    model: Mapping,
+    weights: Mapping[str, Tensor],
+    expert: int | None = None,
+    shift: Tensor | None = None,
 ) -> PlainModel:
     """Replace or leave out what is of lt_mm in a segmentor; predictions stay the same.
 
@@ -39,6 +42,7 @@ def plain_segmentor(
         model: ``model`` of a config, whose types are names; left as it is, as are the weights.
         weights: its ``state_dict``.
         expert: which predicts alone, from 0; None for what the config says.
+        shift: (C,), added to the logits; a plain model is accepted with it.
 
     Raises:
         ValueError: if the model has no decode head, no such expert, nothing of lt_mm, or a part of
@@ -50,19 +54,20 @@ def plain_segmentor(
             f'the model is a {model.get("type")} without decode_head; give the config of a '
             'segmentor of mmsegmentation.'
         )
-    refuse_plain(SEGMENTATION, model)
+    if shift is None:
+        refuse_plain(SEGMENTATION, model)
     kept = {name: value for name, value in weights.items() if not TRAINING_ONLY.match(name)}
     if is_a(MODELS, head, MultiExpertDecodeHead):
-        found = plain_experts(SEGMENTATION, head, below(kept, 'decode_head.'), expert)
+        found = plain_experts(SEGMENTATION, head, below(kept, 'decode_head.'), expert, shift)
     elif expert is not None:
         raise ValueError(
             f'expert is {expert}, but the decode_head is no lt_mm.MultiExpertDecodeHead; leave it '
             'out.'
         )
     elif isinstance(head, Mapping):
-        found = plain_head(SEGMENTATION, head, below(kept, 'decode_head.'))
+        found = plain_head(SEGMENTATION, head, below(kept, 'decode_head.'), shift)
     else:
-        found = _cascade(head, kept)
+        found = _cascade(head, kept, shift)
     others = {name: value for name, value in kept.items() if not name.startswith('decode_head.')}
     return plain_model(
         SEGMENTATION,
@@ -71,9 +76,12 @@ def plain_segmentor(
     )
 
 
-def _cascade(heads: list[Mapping], weights: Mapping[str, Tensor]) -> PlainHead:
+def _cascade(
+    heads: list[Mapping], weights: Mapping[str, Tensor], shift: Tensor | None
+) -> PlainHead:
+    shifts = [*(None,) * (len(heads) - 1), shift]
     found = [
-        plain_head(SEGMENTATION, head, below(weights, f'decode_head.{stage}.'))
+        plain_head(SEGMENTATION, head, below(weights, f'decode_head.{stage}.'), shifts[stage])
         for stage, head in enumerate(heads)
     ]
     merged = {}

@@ -6,7 +6,7 @@ from lt_mm.functional.class_axis import along_classes
 
 # Added to the logit of a class that does not occur. Not infinite: maps of logits are interpolated,
 # where infinity times 0 is no number; and float16 can hold it.
-_NEVER = -3e4
+NEVER = -3e4
 
 
 def post_compensate(
@@ -35,9 +35,9 @@ def post_compensate(
     if alpha == 0:
         return logits
     absent = trained.isneginf()
-    logits = logits - (alpha * trained).masked_fill(absent, -_NEVER)
+    logits = logits - (alpha * trained).masked_fill(absent, -NEVER)
     if target_log_prior is not None:
         wanted = along_classes(target_log_prior, logits)
-        shift = (alpha * wanted).masked_fill(wanted.isneginf(), _NEVER)
+        shift = (alpha * wanted).masked_fill(wanted.isneginf(), NEVER)
         logits = logits + shift.masked_fill(absent, 0)
     return logits

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lt_mm.export.folding import compensating_shift, fold
+from lt_mm.export.folding import fold, total_shift
 from lt_mm.models.layers import (
     CosineConv2d,
     CosineLinear,
@@ -121,10 +121,15 @@ def test_what_no_layer_does():
         fold(NearestClassMeanLinear(D, C))
 
 
-def test_shift_of_a_compensation():
-    assert compensating_shift(None, C) is None
-    compensation = PostCompensation(C, alpha=0.5, class_counts=[4, 2, 1, 1])
+def test_shift_of_a_head():
+    head = nn.Module()
+    head.num_classes, head.post_compensation = C, None
+    assert total_shift(head) is None
+    assert torch.equal(total_shift(head, torch.ones(C)), torch.ones(C))
+    head.post_compensation = PostCompensation(C, alpha=0.5, class_counts=[4, 2, 1, 1])
     expected = -0.5 * torch.tensor([4 / 8, 2 / 8, 1 / 8, 1 / 8]).log()
-    torch.testing.assert_close(compensating_shift(compensation, C), expected)
+    torch.testing.assert_close(total_shift(head), expected)
+    torch.testing.assert_close(total_shift(head, torch.ones(C)), expected + 1)
+    head.post_compensation = PostCompensation(C)
     with pytest.raises(ValueError, match='no class counts of the training'):
-        compensating_shift(PostCompensation(C), C)
+        total_shift(head)
