@@ -15,7 +15,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor
@@ -31,8 +30,9 @@ from lt_mm.analysis.data_statistics import (
     rank_correlation,
     split_statistics,
 )
+from lt_mm.analysis.inputs import build_dataset, check_weights
 from lt_mm.analysis.model_statistics import ModelStatistics, model_statistics
-from lt_mm.checkpoints import TRAINING_ONLY, read_checkpoint
+from lt_mm.checkpoints import read_checkpoint
 from lt_mm.compat import swaps_channels
 from lt_mm.datasets.class_counting import SampleCounts, count_samples
 from lt_mm.datasets.label_reading import locate
@@ -43,8 +43,6 @@ from lt_mm.structures import ClassCounts, ClassGroups
 from lt_mm.visualization.diagnosis import draw_example, write_report
 
 NAME = 'diagnosis'
-# Parts of a model that predict.
-_NEEDED = ('backbone.', 'neck.', 'decode_head.', 'head.')
 
 
 class DiagnosisError(ValueError):
@@ -91,9 +89,10 @@ def diagnose(
     if checkpoint is not None:
         config.load_from = str(checkpoint)
         runner = build_runner(config)
-        _check_weights(unwrapped(runner.model), weights['weights'], checkpoint)
+        with _told():
+            check_weights(unwrapped(runner.model), weights['weights'], checkpoint)
     with _told():
-        val_dataset = _dataset(config.test_dataloader, 'validation')
+        val_dataset = build_dataset(config.test_dataloader, 'validation')
         layer = None
         if runner is not None:
             layer = _check_outputs(unwrapped(runner.model), _class_names(val_dataset))
@@ -101,7 +100,7 @@ def diagnose(
         classes = val.class_names or tuple(map(str, range(val.table.shape[1])))
         train = None
         if has_training_set:
-            dataset = _dataset(config.train_dataloader, 'training')
+            dataset = build_dataset(config.train_dataloader, 'training')
             train = _count(dataset, config.train_dataloader, out)
         counts = _training_counts(train, class_counts, weights, config, val, classes)
         groups = _groups(config, val.unit).split(counts)
@@ -199,30 +198,6 @@ def _read(checkpoint: str) -> dict[str, Any]:
     return dict(weights=weights, meta=meta if isinstance(meta, dict) else {})
 
 
-def _check_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], checkpoint: str) -> None:
-    """Refuse a checkpoint of another model, which mmengine would load in part and say little."""
-    # Buffers of class counts are empty until they are loaded.
-    own = {name: value for name, value in model.state_dict().items() if value.numel()}
-    for name, value in own.items():
-        other = weights.get(name)
-        if other is not None and other.shape != value.shape:
-            raise DiagnosisError(
-                f'Checkpoint {checkpoint} has {name} of shape {tuple(other.shape)}, but the model '
-                f'of the config {tuple(value.shape)}: give the config that it was trained with, '
-                'such as one of its number of classes.'
-            )
-    missing = [
-        name
-        for name, _ in model.named_parameters()
-        if name.startswith(_NEEDED) and not TRAINING_ONLY.match(name) and name not in weights
-    ]
-    if missing:
-        raise DiagnosisError(
-            f'Checkpoint {checkpoint} lacks {len(missing)} weights of the model, such as '
-            f'{missing[-1]}: give that of a trained model of this config, not of a backbone alone.'
-        )
-
-
 def _check_outputs(
     model: torch.nn.Module, classes: Sequence[str] | None
 ) -> tuple[str, torch.nn.Module] | None:
@@ -249,26 +224,6 @@ def _told() -> Any:
         raise
     except (ValueError, TypeError, FileNotFoundError, ConnectionError) as error:
         raise DiagnosisError(str(error)) from error
-
-
-def _dataset(loader: Mapping, split: str) -> Dataset:
-    """The data set of a loader, which is not empty."""
-    try:
-        dataset = DATASETS.build(loader['dataset'])
-        is_empty = len(dataset) == 0
-    except ValueError as error:
-        # mmengine joins the samples to one array.
-        if 'need at least one array' not in str(error):
-            raise
-        is_empty = True
-    if is_empty:
-        config = loader['dataset']
-        raise DiagnosisError(
-            f'The {split} set is empty: no file of {config.get("type")} was found in data_root='
-            f'{config.get("data_root")!r}, data_prefix={config.get("data_prefix")!r}, ann_file='
-            f'{config.get("ann_file")!r}; check these and the suffixes of its files.'
-        )
-    return dataset
 
 
 def _class_names(dataset: Dataset) -> Sequence[str] | None:

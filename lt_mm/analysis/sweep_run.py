@@ -23,6 +23,8 @@ from lt_mm.analysis.alpha_sweep import (
     prior_offset,
     trained_alpha,
 )
+from lt_mm.analysis.inputs import build_dataset, check_weights
+from lt_mm.checkpoints import load_weights
 from lt_mm.datasets.class_counting import count_samples
 from lt_mm.engine.distributed import build_runner, unwrapped
 from lt_mm.evaluation.per_class import log
@@ -122,7 +124,10 @@ def sweep(config: Config, checkpoint: str, settings: SweepSettings) -> SweepResu
     """
     ignore_index, groups = _evaluation(config)
     _validate_as_test(config, checkpoint)
+    build_dataset(config.test_dataloader, 'validation')
+    weights = load_weights(checkpoint)
     runner = build_runner(config)
+    check_weights(unwrapped(runner.model), weights, checkpoint)
     dataset = runner.test_loop.dataloader.dataset
     if len(dataset) < 2:
         raise ValueError(
@@ -246,7 +251,9 @@ class _Sweep:
         for row in dict.fromkeys(wanted):
             gains = {}
             for name in drawn:
-                low, high = np.nanpercentile(drawn[name][:, row] - drawn[name][:, base], _INTERVAL)
+                gains_drawn = drawn[name][:, row] - drawn[name][:, base]
+                known = gains_drawn[~np.isnan(gains_drawn)]
+                low, high = np.percentile(known, _INTERVAL) if len(known) else (np.nan, np.nan)
                 gain = figures[name][row] - figures[name][base]
                 gains[name] = dict(gain=float(gain), low=float(low), high=float(high))
             result.comparisons.append(

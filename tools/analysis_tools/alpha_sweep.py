@@ -7,6 +7,7 @@ not. The alpha is chosen on one half of the images and reported on the other.
 import argparse
 import csv
 import json
+import math
 from pathlib import Path
 
 from mmengine.config import Config
@@ -165,7 +166,8 @@ def gain_table(result: SweepResult) -> Table:
     """What the chosen alpha, and other ways, gain on the images that did not choose."""
     title = f'the {result.images[1]} images that did not choose, %: gain and its 95 % interval'
     table = Table('', box=box.MARKDOWN, title=title)
-    names = list(result.comparisons[0]['figures'])
+    first = result.comparisons[0]['figures']
+    names = [name for name in first if not math.isnan(first[name])]
     for name in names:
         table.add_column(name, justify='right')
     for row in result.comparisons:
