@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def resumable_checkpoint(
                     seen[file] = _moment(file)
                 except CodeInCheckpointError:
                     raise
-                except (OSError, ValueError, MemoryError) as error:
+                except (OSError, ValueError, MemoryError, zipfile.BadZipFile) as error:
                     seen[file] = None
                     passed_over.append(f'{file}: {error}')
             if seen[file] is not None:
@@ -239,6 +240,12 @@ def _moment(file: str) -> tuple[str, int]:
     """
     if not os.path.isfile(file):
         raise OSError('it is no file')
+    # torch does not compare the sums that it writes.
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f'it is damaged, its {damaged} has another sum than it was saved with')
     content = read_checkpoint(file)
     try:
         if content.keys() >= {'state_dict', 'message_hub', 'meta'} and 'epoch' in content['meta']:
