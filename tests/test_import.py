@@ -33,6 +33,10 @@ def test_components_are_found_without_custom_imports(scope):
         "assert MODELS.get('lt_mm.GMLFCNHead') and HOOKS.get('lt_mm.ClassCountsHook')\n"
         "assert METRICS.get('lt_mm.LongTailIoUMetric')\n"
         "assert DATASETS.get('lt_mm.DigitScenesDataset')\n"
+        # From then on no checkpoint runs code, whatever tool loads it.
+        'from mmengine.runner import CheckpointLoader\n'
+        "loader = CheckpointLoader._get_checkpoint_loader('a.pth')\n"
+        "assert loader.__code__.co_filename.endswith('checkpoints.py'), loader\n"
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
