@@ -215,6 +215,75 @@ def test_an_unfinished_stage_goes_on_from_its_latest_checkpoint(read):
     assert (stage.cfg.resume, stage.cfg.load_from) == (False, 'start.pth')
 
 
+DAMAGED = {
+    'empty': '',
+    'cut off': '{"last": "epo',
+    'of another kind': '["last"]',
+    'without the checkpoint': '{"best": null}',
+    'naming a number': '{"last": 3}',
+}
+
+
+@pytest.mark.parametrize('content', DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_record_is_named_and_the_stage_goes_on(read, monkeypatch, capsys, content):
+    checkpoint = interrupt(read(TEACHER)[0])
+    stage, last = read(TEACHER)
+    (stage.folder / 'stage.json').write_text(content)
+    assert stage.finished is None and stage.latest == checkpoint
+    training = plan_stages([stage, last])
+    assert names(training) == ['teacher', 'last']
+    monkeypatch.setattr(Stage, 'train', lambda stage: checkpoint)
+    train_earlier_stages([stage, last], training)
+    record = stage.folder / 'stage.json'
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith(f'stage teacher: {record} is damaged (')
+    assert said.endswith(f'): goes on from {checkpoint}')
+    # With nothing else left of it, nobody knows whether it had ended.
+    Path(checkpoint).unlink()
+    (stage.folder / 'last_checkpoint').unlink()
+    with pytest.raises(SystemExit):
+        plan_stages(read(TEACHER))
+    told = capsys.readouterr().err
+    assert f'{record} is damaged' in told and 'delete that folder to train stage teacher' in told
+
+
+def test_a_stage_that_begins_again_says_why(read, monkeypatch, capsys):
+    stage, last = read(TEACHER)
+    checkpoint = Path(finish(stage))
+    monkeypatch.setattr(Stage, 'train', lambda stage: 'new.pth')
+    assert stage.lost is None
+    checkpoint.unlink()
+    train_earlier_stages([stage, last], plan_stages([stage, last]))
+    record, folder = stage.folder / 'stage.json', stage.folder
+    line = f'stage teacher: {checkpoint}, which {record} names, is not there: begins in {folder}'
+    assert capsys.readouterr().out.splitlines()[0] == line
+    record.unlink()
+    (folder / 'last_checkpoint').write_text('epoch_1.pth')
+    stage, last = read(TEACHER)
+    train_earlier_stages([stage, last], plan_stages([stage, last]))
+    line = f'stage teacher: {folder / "last_checkpoint"} names no checkpoint that is there: begins'
+    assert capsys.readouterr().out.startswith(line)
+
+
+def test_a_stage_is_found_again_by_its_files(read, tmp_path):
+    """After a kill before last_checkpoint was written, or in a folder that was moved."""
+    checkpoint = Path(interrupt(read(TEACHER)[0]))
+    for content in ('', '/elsewhere/epoch_1.pth', 'epoch_9.pth', 'epoch_1.pth'):
+        (checkpoint.parent / 'last_checkpoint').write_text(content)
+        assert read(TEACHER)[0].latest == str(checkpoint)
+    (checkpoint.parent / 'last_checkpoint').unlink()
+    stage, _ = read(TEACHER)
+    assert stage.latest == str(checkpoint) and stage.cfg.resume
+
+
+def test_a_folder_of_an_earlier_version_is_gone_on_with(read):
+    """Whose config names mmengine's hook, for which tools put in one of lt_mm."""
+    stage = read(TEACHER)[0]
+    interrupt(stage)
+    key = 'earlier_stages.teacher.cfg_options.default_hooks.checkpoint.type'
+    assert len(plan_stages(read(TEACHER, **{key: 'lt_mm.SafeCheckpointHook'}))) == 2
+
+
 def test_weights_are_not_needed_by_a_stage_that_is_resumed(read, capsys):
     stages = read(WEIGHTS, resume=True)
     finish(stages[0])

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +52,30 @@ def test_first_start_with_resume_begins_with_the_weights_of_load_from(run_tool, 
     )
     assert logged_iterations(tmp_path / 'w') == [1]
     assert f'Load checkpoint from {checkpoint}' in log_of(tmp_path / 'w')
+
+
+@pytest.mark.parametrize('last', ['', 'iter_9.pth', '/another/machine/iter_4.pth', None])
+def test_resume_finds_what_can_be_read(run_tool, trained, tmp_path, last):
+    shutil.copytree(trained / 'elsewhere' / 'work_dirs' / 'tiny', tmp_path / 'w')
+    command = ('train.py', trained / 'configs' / 'tiny.py', '--work-dir', 'w', '--resume')
+    (tmp_path / 'w' / 'iter_4.pth').write_bytes(b'')
+    (tmp_path / 'w' / 'last_checkpoint').unlink()
+    if last is not None:
+        (tmp_path / 'w' / 'last_checkpoint').write_text(last)
+    run_tool(*command, '--cfg-options', 'train_cfg.max_iters=3', cwd=tmp_path)
+    assert logged_iterations(tmp_path / 'w') == [1, 2, 3]
+    assert (tmp_path / 'w' / 'last_checkpoint').read_text() == 'iter_3.pth'
+    log = log_of(tmp_path / 'w')
+    assert f'Not resumed from {tmp_path / "w" / "iter_4.pth"}' in log
+    # There is nothing to read: it is said, and not begun from the start.
+    for path in (tmp_path / 'w').glob('*.pth'):
+        path.write_bytes(b'')
+    with pytest.raises(ValueError, match='can be resumed from'):
+        run_tool(*command, '--cfg-options', 'train_cfg.max_iters=3', cwd=tmp_path)
+    for path in (tmp_path / 'w').glob('*.pth'):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"last_checkpoint: it names 'iter_3\.pth', which is not"):
+        run_tool(*command, '--cfg-options', 'train_cfg.max_iters=3', cwd=tmp_path)
 
 
 def test_resume_of_the_config_stands_without_the_flag(run_tool, trained, tmp_path):
