@@ -27,32 +27,31 @@ def line_predictions(logits: Tensor, offsets: Tensor) -> Tensor:
     Returns:
         (A, P) int64 classes.
     """
+    # Few enough scores at once for the cache of a CPU; a GPU wants many.
+    at_once = max(1, (2**19 if logits.device.type == 'cpu' else 2**27) // max(1, len(logits)))
+    parts = [_on_line(part, offsets) for part in logits.split(at_once, dim=1)]
+    return torch.cat(parts, dim=1)
+
+
+def _on_line(logits: Tensor, offsets: Tensor) -> Tensor:
     found = torch.empty(
         len(offsets), logits.shape[1], dtype=torch.int64, device=logits.device
     )  # fmt: skip
-    if len(offsets) == 0:
-        return found
     last = len(offsets) - 1
-    for row in {0, last}:
+    for row in {0, last} if len(offsets) else ():
         found[row] = (logits + offsets[row, :, None]).argmax(dim=0)
-    stretches = [(0, last, None, logits)]
+    places = torch.arange(logits.shape[1], device=logits.device)
+    stretches = [(0, last, places, logits)]
     while stretches:
         low, high, places, columns = stretches.pop()
         if high - low < 2:
             continue
-        first, second = found[low], found[high]
-        if places is not None:
-            first, second = first[places], second[places]
-        differs = (first != second).nonzero().flatten()
-        if places is None:
-            found[low + 1 : high] = first
-            places = differs
-        else:
-            found[low + 1 : high, places] = first
-            places = places[differs]
-        if len(places) == 0:
+        first = found[low, places]
+        differs = (first != found[high, places]).nonzero().flatten()
+        found[low + 1 : high, places] = first
+        if len(differs) == 0:
             continue
-        columns = columns[:, differs]
+        places, columns = places[differs], columns[:, differs]
         middle = (low + high) // 2
         found[middle, places] = (columns + offsets[middle, :, None]).argmax(dim=0)
         stretches += [(low, middle, places, columns), (middle, high, places, columns)]
