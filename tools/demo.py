@@ -7,20 +7,17 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config, DictAction
-from mmengine.registry import DATASETS, init_default_scope
-from mmseg.apis import inference_model, init_model
-from PIL import Image
 from rich.console import Console
 
 from lt_mm.benchmark.experiments import Experiment
 from lt_mm.benchmark.methods import DIGIT_SCENES, ROOT
+from lt_mm.benchmark.pictures import draw_predictions
 from lt_mm.benchmark.run import add_arguments, run_benchmark
-from lt_mm.visualization import plot_predictions
+from lt_mm.structures import ClassCounts
 from lt_mm.visualization.per_class import plot_csv_files
 
 PICTURED = ('ce', 'balanced-softmax', 'gml', 'gml-alpha1')
@@ -46,41 +43,11 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> list[Path]:
     labels = {experiment: experiment.method.label for experiment in experiments}
     per_class = {label: e.work_dir / 'per_class.csv' for e, label in labels.items()}
     models = {label: (config_of(e), e.checkpoint) for e, label in labels.items()}
+    counts = ClassCounts.load(folder / 'pixels.json')
     return [
         plot_csv_files(per_class, folder / 'per_class.png'),
-        draw_predictions(models, folder / 'predictions.png'),
+        draw_predictions(models, counts, folder / 'predictions.png'),
     ]
-
-
-def draw_predictions(
-    models: Mapping[str, tuple[Config, str]], path: Path, num_images: int = 4
-) -> Path:
-    """Validation images that show the rarest classes, with ground truth and predictions.
-
-    Args:
-        models: name in the heading to (config, checkpoint).
-        path: of the picture.
-        num_images: how many images.
-    """
-    first, _ = next(iter(models.values()))
-    init_default_scope(first.default_scope)
-    dataset = DATASETS.build(first.val_dataloader.dataset)
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    truths = [np.asarray(Image.open(info['seg_map_path'])).astype(int) - 1 for info in infos]
-    # The classes come in the order of falling frequency, so the largest label is the rarest.
-    chosen = np.argsort([-truth.max() for truth in truths], kind='stable')
-    chosen = chosen[:: max(1, len(chosen) // (2 * num_images))][:num_images]
-    files = [infos[index]['img_path'] for index in chosen]
-    predictions = {}
-    for name, (config, checkpoint) in models.items():
-        model = init_model(config, checkpoint, device='cpu')
-        outputs = [inference_model(model, file) for file in files]
-        predictions[name] = [output.pred_sem_seg.data[0].numpy() for output in outputs]
-    return plot_predictions(
-        [np.asarray(Image.open(file)) for file in files],
-        [np.where(truths[index] < 0, 255, truths[index]) for index in chosen],
-        predictions, dataset.metainfo['classes'], dataset.metainfo['palette'], path,
-    )  # fmt: skip
 
 
 def config_of(experiment: Experiment) -> Config:

@@ -1,21 +1,29 @@
 """Train several configs over several seeds, each in a process of its own, and collect results."""
 
+import hashlib
 import json
+import math
 import os
+import queue
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lt_mm.benchmark.measurement import describe_environment
 from lt_mm.benchmark.methods import ROOT, Method
+from lt_mm.engine.saved_checkpoints import last_checkpoint, write_whole
 
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
@@ -50,22 +58,58 @@ class Experiment:
 
     @property
     def checkpoint(self) -> str:
-        """Path of the last checkpoint; the run must have ended."""
-        # The name is relative to the folder, or absolute where mmengine's own hook wrote it.
-        return str(self.work_dir / (self.work_dir / 'last_checkpoint').read_text().strip())
+        """Path of the last checkpoint.
+
+        Raises:
+            RuntimeError: if the run has left none.
+        """
+        found = last_checkpoint(self.work_dir)
+        if found is None:
+            raise RuntimeError(f'{self} has left no checkpoint in {self.work_dir}; run it first.')
+        return found
+
+    @property
+    def record(self) -> Path:
+        """File that says what was run and what it came to; it is written when the run has ended."""
+        return self.work_dir / 'result.json'
+
+    @property
+    def needs(self) -> 'Experiment | None':
+        """The run whose checkpoint this one takes: its teacher, or what it evaluates."""
+        name = self.method.teacher or self.method.evaluates
+        return name and Experiment(name, self.method, self.seed, self.folder)
 
     def command(self) -> list[str]:
-        """The command line that trains and evaluates it."""
+        """The command line that trains and evaluates it, or only evaluates what is trained."""
         options = [f'randomness.seed={self.seed}']
         for option, name in self.files:
             options.append(f'{option}={self.work_dir / name}')
         options += self.options
-        if self.method.teacher:
-            teacher = Experiment(self.method.teacher, self.method, self.seed, self.folder)
-            options.append(f'model.teacher.checkpoint={teacher.checkpoint}')
-        return [
-            *self.tool('train.py'), '--work-dir', str(self.work_dir), '--cfg-options', *options
-        ]  # fmt: skip
+        if self.method.evaluates:
+            tool = [*self.tool('test.py'), self.needs.checkpoint]
+        else:
+            tool = self.tool('train.py')
+            if self.method.teacher:
+                options.append(f'model.teacher.checkpoint={self.needs.checkpoint}')
+        return [*tool, '--work-dir', str(self.work_dir), '--cfg-options', *options]
+
+    def fingerprint(self) -> str:
+        """Digest of the config, and of that of the run that this one takes the checkpoint of."""
+        content = [self.method.load().to_dict()]
+        if self.needs:
+            content.append(self.needs.known().get('config'))
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def known(self) -> dict[str, Any]:
+        """What the record says; nothing where there is none, or a damaged one."""
+        try:
+            return dict(json.loads(self.record.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def __str__(self) -> str:
+        return f'{self.name}, seed {self.seed}'
 
     def tool(self, name: str) -> list[str]:
         """The beginning of a command line: Python, a tool, and the config."""
@@ -100,88 +144,191 @@ class Result:
     mflops: float | None = None
 
 
-def run_all(experiments: Sequence[Experiment], jobs: int = 1, reuse: bool = False) -> list[Result]:
-    """Run experiments, teachers before their students, with a progress bar for each.
+def run_all(
+    experiments: Sequence[Experiment],
+    jobs: int = 1,
+    reuse: bool = False,
+    devices: Sequence[str] = (),
+    on_failure: Callable[[Experiment, Exception], None] | None = None,
+) -> list[Result]:
+    """Run experiments, those that others need first, with a progress bar and a line for each.
+
+    Interrupted, it ends what is running; what has ended before is kept and can be reused.
 
     Args:
         experiments: what to run.
         jobs: how many at a time; the processor's cores are shared out among them.
-        reuse: take results that a run with the same arguments left in its folder.
+        reuse: take results that a run with the same arguments and the same config left in its
+            folder.
+        devices: GPUs by their numbers, each for one run at a time; none leaves it to the runs.
+        on_failure: called with a run that failed and the reason, after which the others go on.
+            None raises at the first one.
 
     Returns:
-        One result an experiment, in order.
+        One result an experiment, in order, without those that failed.
 
     Raises:
-        RuntimeError: if a run fails; its log is named.
+        RuntimeError: if a run fails and there is no ``on_failure``; its log is named.
     """
-    teachers = {(e.method.teacher, e.seed) for e in experiments}
-    first = [e for e in experiments if (e.name, e.seed) in teachers]
+    needed = {(e.needs.name, e.seed) for e in experiments if e.needs}
+    first = [e for e in experiments if (e.name, e.seed) in needed]
     second = [e for e in experiments if e not in first]
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     columns = ('{task.description}', BarColumn(), '{task.completed}/{task.total}')
     with Progress(
         *(TextColumn(c) if isinstance(c, str) else c for c in columns),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ) as progress:
-
-        def run(experiment: Experiment) -> Result:
-            name = f'{experiment.name}, seed {experiment.seed}'
-            task = progress.add_task(name, total=None)
-
-            def show(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
-            return _run(experiment, threads, reuse, show)
-
+        runs = _Runs(len(experiments), jobs, reuse, devices, progress)
         done: dict[Experiment, Result] = {}
         with ThreadPoolExecutor(jobs) as pool:
             for group in (first, second):
-                done.update(zip(group, pool.map(run, group), strict=True))
-    return [done[experiment] for experiment in experiments]
+                futures: dict[Experiment, Future] = {e: pool.submit(runs.run, e) for e in group}
+                try:
+                    for experiment, future in futures.items():
+                        try:
+                            done[experiment] = future.result()
+                        except Exception as error:
+                            if on_failure is None:
+                                raise
+                            on_failure(experiment, error)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    runs.stop()
+                    raise
+    return [done[experiment] for experiment in experiments if experiment in done]
 
 
-def _run(
-    experiment: Experiment, threads: int, reuse: bool, show: Callable[[int, int], None]
-) -> Result:
-    command = experiment.command()
-    record = experiment.work_dir / 'result.json'
-    if reuse and record.is_file():
-        known = json.loads(record.read_text())
-        if known.pop('command') == command:
-            show(1, 1)
-            return Result(**known)
-    experiment.work_dir.mkdir(parents=True, exist_ok=True)
-    log = experiment.work_dir / 'train.log'
-    start = time.monotonic()
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONWARNINGS': 'ignore'}
-    with log.open('w', buffering=1) as file:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+class _Runs:
+    """Runs of several threads: their processes, their devices and how far they are."""
+
+    def __init__(
+        self,
+        number: int,
+        jobs: int,
+        reuse: bool,
+        devices: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self.number, self.jobs, self.reuse, self.progress = number, jobs, reuse, progress
+        self.threads = max(1, (os.cpu_count() or 1) // jobs)
+        self.devices: queue.Queue[str] | None = None
+        if devices:
+            self.devices = queue.Queue()
+            for device in devices:
+                self.devices.put(device)
+        self.ended = 0
+        self.seconds: list[float] = []
+        self.processes: set[int] = set()
+        self.stopped = False
+
+    def run(self, experiment: Experiment) -> Result:
+        task = self.progress.add_task(str(experiment), total=None)
+        command, config = experiment.command(), experiment.fingerprint()
+        if self.reuse:
+            known = experiment.known()
+            if (known.pop('command', None), known.pop('config', None)) == (command, config):
+                self.progress.update(task, completed=1, total=1)
+                self._say(experiment, 'found')
+                return Result(**known)
+        start = time.monotonic()
+        status, memory = self._train(experiment, command, task)
+        if status != 0:
+            self._say(experiment, 'failed')
+            verb = 'evaluating' if experiment.method.evaluates else 'training'
+            raise RuntimeError(
+                f'{verb} {experiment.name} with seed {experiment.seed} failed; see '
+                f'{_log(experiment)}.'
+            )
+        if experiment.method.evaluates:
+            metrics, times = _read_test(experiment.work_dir), []
+        else:
+            metrics, times = _read_scalars(experiment.work_dir)
+        result = Result(
+            experiment.name,
+            experiment.seed,
+            metrics,
+            round(median(times), 4) if times else math.nan,
+            memory,
+            round(time.monotonic() - start, 1),
         )
-        for line in process.stdout:
-            file.write(line)
-            if match := _ITERATION.search(line):
-                show(int(match[1]), int(match[2]))
-            elif experiment.epochs and (match := _EPOCH.search(line)):
-                show(int(match[1]), experiment.epochs)
-    # wait4, because only it tells the peak memory of this very child.
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise RuntimeError(
-            f'training {experiment.name} with seed {experiment.seed} failed; see {log}.'
+        record = dict(command=command, config=config, **asdict(result))
+        write_whole(experiment.record, json.dumps(record, indent=1).encode())
+        self.seconds.append(result.seconds)
+        if self.progress.tasks[task].total is None:
+            # An evaluation tells no iterations.
+            self.progress.update(task, completed=1, total=1)
+        self._say(experiment, f'done in {_duration(result.seconds)}')
+        return result
+
+    def stop(self) -> None:
+        """End what is running, and let nothing begin."""
+        self.stopped = True
+        for process in list(self.processes):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+
+    def _train(self, experiment: Experiment, command: list[str], task: Any) -> tuple[int, int]:
+        """Exit status and peak memory in MiB of the process of a run."""
+        experiment.work_dir.mkdir(parents=True, exist_ok=True)
+        # Of an earlier config; without it, an interrupted run is not taken for it.
+        experiment.record.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            'OMP_NUM_THREADS': str(self.threads),
+            'PYTHONWARNINGS': 'ignore',
+        }
+        device = None if self.devices is None else self.devices.get()
+        if device is not None:
+            environment['CUDA_VISIBLE_DEVICES'] = device
+        try:
+            with _log(experiment).open('w', buffering=1) as file:
+                if self.stopped:
+                    return 1, 0
+                process = subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    env=environment,
+                )
+                self.processes.add(process.pid)
+                if self.stopped:
+                    self.stop()
+                for line in process.stdout:
+                    file.write(line)
+                    if match := _ITERATION.search(line):
+                        self.progress.update(task, completed=int(match[1]), total=int(match[2]))
+                    elif experiment.epochs and (match := _EPOCH.search(line)):
+                        self.progress.update(task, completed=int(match[1]), total=experiment.epochs)
+            # wait4, because only it tells the peak memory of this very child.
+            _, status, usage = os.wait4(process.pid, 0)
+            self.processes.discard(process.pid)
+            return status, round(usage.ru_maxrss / 1024)
+        finally:
+            if device is not None:
+                self.devices.put(device)
+
+    def _say(self, experiment: Experiment, what: str) -> None:
+        """A line of a run that has ended, with how long the rest will take."""
+        if self.stopped:
+            return
+        self.ended += 1
+        left = self.number - self.ended
+        rest = ''
+        if left and self.seconds:
+            rest = f', about {_duration(mean(self.seconds) * left / min(self.jobs, left))} left'
+        self.progress.console.print(
+            f'{experiment}: {what}, run {self.ended} of {self.number}{rest}', highlight=False
         )
-    metrics, times = _read_scalars(experiment.work_dir)
-    result = Result(
-        experiment.name,
-        experiment.seed,
-        metrics,
-        round(median(times), 4),
-        round(usage.ru_maxrss / 1024),
-        round(time.monotonic() - start, 1),
-    )
-    record.write_text(json.dumps({'command': command, **asdict(result)}, indent=1))
-    return result
+
+
+def _log(experiment: Experiment) -> Path:
+    return experiment.work_dir / 'train.log'
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _read_scalars(work_dir: Path) -> tuple[dict[str, float], list[float]]:
@@ -190,8 +337,16 @@ def _read_scalars(work_dir: Path) -> tuple[dict[str, float], list[float]]:
     rows: Iterable[dict] = [json.loads(line) for line in latest.read_text().splitlines()]
     evaluations = [row for row in rows if 'loss' not in row]
     times = [row['time'] for row in rows if 'loss' in row]
-    ignored = ('step', 'time', 'data_time')
-    return {k: v for k, v in evaluations[-1].items() if k not in ignored}, times
+    return _metrics(evaluations[-1]), times
+
+
+def _read_test(work_dir: Path) -> dict[str, float]:
+    """What tools/test.py wrote last."""
+    return _metrics(json.loads(max(work_dir.glob('*/*.json')).read_text()))
+
+
+def _metrics(row: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key not in ('step', 'time', 'data_time')}
 
 
 def write_results(

@@ -12,6 +12,16 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Configs and tools lie beside the package in the repository, and in it once it is installed.
 ROOT = _PACKAGE.parent if (_PACKAGE.parent / 'tools/train.py').is_file() else _PACKAGE / '.mim'
 
+SEGMENTATION_METRICS = {
+    'mIoU': 'mIoU', 'mAcc': 'mAcc',
+    'head_IoU': 'head IoU', 'body_IoU': 'body IoU', 'tail_IoU': 'tail IoU',
+    'head_Acc': 'head Acc', 'body_Acc': 'body Acc', 'tail_Acc': 'tail Acc',
+}  # fmt: skip
+CLASSIFICATION_METRICS = {
+    'accuracy/top1': 'all', 'accuracy/many': 'many', 'accuracy/medium': 'medium',
+    'accuracy/few': 'few', 'calibration/ECE': 'ECE',
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Method:
@@ -22,12 +32,15 @@ class Method:
         config: file, relative to the repository.
         variant: of the config.
         teacher: short name of the method whose run of the same seed is the teacher.
+        evaluates: short name of the method whose run of the same seed is evaluated by this config,
+            in place of a training.
     """
 
     label: str
     config: str
     variant: str | None = None
     teacher: str | None = None
+    evaluates: str | None = None
 
     def load(self) -> Config:
         """The config, with the settings of the variant."""
@@ -116,11 +129,7 @@ DIGIT_SCENES = Benchmark(
         'mutual': _on_scenes('mutual learning, 3 heads', 'mutual'),
         'sade': _on_scenes('SADE, 3 heads', 'sade'),
     },
-    metrics={
-        'mIoU': 'mIoU', 'mAcc': 'mAcc',
-        'head_IoU': 'head IoU', 'body_IoU': 'body IoU', 'tail_IoU': 'tail IoU',
-        'head_Acc': 'head Acc', 'body_Acc': 'body Acc', 'tail_Acc': 'tail Acc',
-    },
+    metrics=SEGMENTATION_METRICS,
     costs=dict(seconds_per_iteration=('s/iter', '.3f'), peak_memory_mib=('peak MiB', '.0f')),
     priced={name: name for name in ('ce', 'post-compensation', 'wide', 'mutual', 'sade')},
     files=[('val_evaluator.output_csv', 'per_class.csv')],
@@ -168,10 +177,7 @@ DIGITS_LT = Benchmark(
         'ncl': _on_digits('NCL', 'ncl'),
         'reslt': _on_digits('ResLT', 'reslt'),
     },
-    metrics={
-        'accuracy/top1': 'all', 'accuracy/many': 'many', 'accuracy/medium': 'medium',
-        'accuracy/few': 'few', 'calibration/ECE': 'ECE',
-    },
+    metrics=CLASSIFICATION_METRICS,
     costs=dict(seconds=('seconds', '.0f')),
     # Routers cost next to nothing, and how many experts they ask is measured.
     priced={

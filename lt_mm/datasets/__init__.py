@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from lt_mm.datasets.digit_scenes import DigitScenesDataset
 from lt_mm.datasets.digit_scenes_maker import DigitScenesParameters, make_digit_scenes
+from lt_mm.datasets.held_out import part_of_dataset
 from lt_mm.datasets.long_tail_profile import (
     long_tailed_counts,
     long_tailed_counts_of_head,
@@ -17,6 +18,7 @@ __all__ = [
     'long_tailed_counts',
     'long_tailed_counts_of_head',
     'make_digit_scenes',
+    'part_of_dataset',
     'profile_ratios',
     'shuffled_by_class',
 ]
