@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> None:
             comparison.prepare()
             for method, lines in comparison.diffs.items():
                 what = 'all methods, beside the config' if method == 'all' else method
+                if method in VARIANTS and VARIANTS[method].note:
+                    what += f' ({VARIANTS[method].note})'
                 _say('\n  '.join([f'{what}:', *(lines or ['no change'])]))
             if comparison.run():
                 for table in tables(comparison):

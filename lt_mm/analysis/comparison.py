@@ -156,7 +156,11 @@ class Comparison:
             raise ValueError(
                 f'{self.trials} trials a method are wanted; give 0, for none, to {_MOST_TRIALS}.'
             )
-        names = list(dict.fromkeys(method_name(name, self.task) for name in self.names))
+        given = {name: method_name(name, self.task) for name in self.names}
+        for name, meant in given.items():
+            if name != meant:
+                self.say(f'{name} is {meant} for {self.task}: {VARIANTS[meant].label}')
+        names = list(dict.fromkeys(given.values()))
         added = [name for name in ALWAYS if name not in names]
         if any(VARIANTS[name].evaluates == 'ce' for name in (*names, *added)) and 'ce' not in names:
             added.insert(0, 'ce')
