@@ -196,3 +196,34 @@ def test_peers_have_the_numbers_of_their_code(name, expected):
     if 'paco' in name:
         assert contrast.size == (1024 if 'cifar' in name else 8192)
         assert cfg.model.key_momentum == 0.999 and cfg.model.head.loss.loss_weight == 0
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *(row[0] for row in TABLE_A1),
+        'cifar_lt/gml_r20_cifar100-lt_240e',
+        'cifar_lt/gml_r20_cifar100_240e',
+        'imagenet_lt/gml_r18_imagenet_90e',
+        'imagenet_lt/gml-from-r34_x50_imagenet-lt_90e',
+        'imagenet_lt/gml-no-teacher_x50_imagenet-lt_90e',
+        *(
+            f'{data}/{method}'
+            for data, methods in (
+                ('cifar_lt', ('bcl_r32_cifar100-lt_200e', 'paco_r32_cifar100-lt_400e')),
+                (
+                    'imagenet_lt',
+                    ('bcl_x50_imagenet-lt_90e', 'bcl-teacher_x50_imagenet-lt_90e')
+                    + ('paco_x50_imagenet-lt_400e',),
+                ),
+                (
+                    'inaturalist2018',
+                    ('bcl_r50_inaturalist2018_100e', 'paco_r50_inaturalist2018_400e'),
+                ),
+            )
+            for method in methods
+        ),
+    ],
+)
+def test_mlps_of_the_public_codes_have_a_norm(name):
+    assert load(name).model.head.contrast.norm == dict(type='BN1d')

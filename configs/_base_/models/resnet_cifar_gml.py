@@ -7,7 +7,12 @@ model = dict(
         type='lt_mm.GMLClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
         contrast=dict(
-            size=4096, min_size=2, widths=(64, 32), mixture_temperature=0.1, loss_weight=1.0
+            size=4096,
+            min_size=2,
+            widths=(64, 32),
+            norm=dict(type='BN1d'),
+            mixture_temperature=0.1,
+            loss_weight=1.0,
         ),
         distillation=dict(type='lt_mm.KDLoss', temperature=4.0, loss_weight=1.0),
     ),

@@ -56,6 +56,8 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         widths: layers of the query and of the key MLP after their input.
         loss_weight: factor of L_GML (beta in Table A.1).
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
+        norm: norm_cfg of a normalisation in the MLPs, see :class:`ProjectionMLP`; the public code,
+            which is of images, has ``dict(type='BN1d')``. Of pixels, it is over pixels.
         unknown: none; ``temperature`` of earlier versions is told its name.
 
     Raises:
@@ -83,6 +85,7 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         widths: Sequence[int] = (512, 256),
         loss_weight: float = 1.0,
         backend: str = 'auto',
+        norm: dict | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -103,8 +106,8 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
             if trainable_temperature
             else None,
         )
-        self.query_mlp = ProjectionMLP(in_channels, widths)
-        self.key_mlp = ProjectionMLP(key_channels, widths)
+        self.query_mlp = ProjectionMLP(in_channels, widths, norm)
+        self.key_mlp = ProjectionMLP(key_channels, widths, norm)
         self.queue = ClassQueue(num_classes, key_channels, size, min_size)
         self.class_counts = ClassCountsBuffer('GMLLoss', num_classes)
 

@@ -50,6 +50,8 @@ class PaCoLoss(ContrastLoss):
         momentum: share of the old weights in an update of the key MLP, as in MoCo; between 0
             and 1, usually close to 1.
         loss_weight: factor of the loss.
+        norm: norm_cfg of a normalisation between the layers, see :class:`ProjectionMLP`;
+            ``dict(type='BN1d')`` in the authors' code. Keys are normalised among themselves.
 
     Raises:
         ValueError: if an argument is out of its range, or ``key_channels`` is not ``in_channels``.
@@ -69,6 +71,7 @@ class PaCoLoss(ContrastLoss):
         beta: float = 1.0,
         momentum: float = 0.999,
         loss_weight: float = 1.0,
+        norm: dict | None = None,
     ) -> None:
         super().__init__()
         for name, value, valid, range_ in (
@@ -90,7 +93,7 @@ class PaCoLoss(ContrastLoss):
         self.alpha = alpha
         self.beta = beta
         self.loss_weight = check_number('loss_weight', loss_weight, 'PaCoLoss', '1 is usual')
-        self.query_mlp = ProjectionMLP(in_channels, widths)
+        self.query_mlp = ProjectionMLP(in_channels, widths, norm)
         self.key_mlp = ExponentialMovingAverage(self.query_mlp, momentum=1 - momentum)
         self.queue = LabelledQueue(widths[-1], size)
         self.class_counts = ClassCountsBuffer('PaCoLoss', num_classes)

@@ -130,3 +130,15 @@ def test_label_that_is_no_class(label):
 def test_classifier_of_other_classes():
     with pytest.raises(ValueError, match='has 3 rows but BCLLoss has 4 classes'):
         make().contrast(batch_of(features(1, 4), LABELS, classifier_of(3)))
+
+
+def test_a_norm_in_both_mlps():
+    loss = make(norm=dict(type='BN1d'))
+    for mlp in (loss.query_mlp, loss.prototype_mlp):
+        assert [type(layer).__name__ for layer in mlp.layers] == [
+            'Linear', 'BatchNorm1d', 'ReLU', 'Linear',
+        ]  # fmt: skip
+    value = loss.contrast(batch_of(features(2, 4), LABELS, classifier_of()))['loss_bcl']
+    value.backward()
+    assert value.isfinite()
+    assert all(parameter.grad is not None for parameter in loss.parameters())

@@ -260,3 +260,15 @@ def test_contrast_gives_the_temperature_the_samples():
 def test_contrast_refuses_keys_of_another_width():
     with pytest.raises(ValueError, match='set key_channels to the width'):
         make().contrast(contrast_batch(keys=torch.randn(4, 9)))
+
+
+@pytest.mark.parametrize('number', [0, 1, 9])
+def test_a_norm_in_both_mlps_for_any_number_of_queries(number):
+    loss = make(norm=dict(type='BN1d'))
+    loss.queue.enqueue(torch.randn(24, 6), torch.arange(24) % 4)
+    features = torch.randn(number, 6, dtype=torch.float64, requires_grad=True)
+    labels = torch.arange(number) % 4
+    value = loss(features, labels)['loss_gml']
+    value.backward()
+    assert all(parameter.grad is not None for parameter in loss.parameters())
+    assert value.item() == (pytest.approx(naive(loss, features, labels, 1.0)) if number else 0)

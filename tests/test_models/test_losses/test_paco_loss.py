@@ -248,3 +248,15 @@ def test_keys_that_are_not_finite_do_not_enter_the_queue():
     with pytest.raises(FloatingPointError, match='PaCoLoss: its keys are not finite'):
         loss.contrast(batch)
     assert len(loss.queue.keys().features) == 0
+
+
+def test_a_norm_in_the_mlp_and_in_its_average():
+    loss = make(norm=dict(type='BN1d'))
+    batch = batch_of(0)
+    value = loss.contrast(batch)['loss_paco']
+    # The average is the MLP itself at first; keys are normalised among themselves.
+    fresh = copy.deepcopy(make(norm=dict(type='BN1d')).query_mlp)
+    nothing = batch.keys.new_zeros(0, 5), LABELS[:0]
+    assert value.item() == pytest.approx(expected(loss, batch, *nothing, fresh).item())
+    value.backward()
+    assert all(parameter.grad is not None for parameter in loss.query_mlp.parameters())
