@@ -9,7 +9,13 @@ model = dict(
     type='lt_mm.LongTailClassifier',
     head=dict(
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=2.0),
-        contrast=dict(type='lt_mm.BCLLoss', widths=(512, 128), temperature=0.1, loss_weight=0.6),
+        contrast=dict(
+            type='lt_mm.BCLLoss',
+            widths=(512, 128),
+            norm=dict(type='BN1d'),
+            temperature=0.1,
+            loss_weight=0.6,
+        ),
     ),
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

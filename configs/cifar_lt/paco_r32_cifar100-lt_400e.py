@@ -4,7 +4,14 @@ _base_ = [
     '../_base_/models/resnet_cifar.py',
     '../_base_/schedules/cifar_400e.py',
 ]
-contrast = dict(type='lt_mm.PaCoLoss', widths=(64, 32), size=1024, temperature=0.05, alpha=0.01)
+contrast = dict(
+    type='lt_mm.PaCoLoss',
+    widths=(64, 32),
+    norm=dict(type='BN1d'),
+    size=1024,
+    temperature=0.05,
+    alpha=0.01,
+)
 model = dict(
     type='lt_mm.LongTailClassifier',
     key_momentum=0.999,

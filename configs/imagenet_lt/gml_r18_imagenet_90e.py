@@ -7,7 +7,13 @@ model = dict(
         classifier_temperature=1 / 30,
         loss=dict(loss_weight=1.0),
         distillation=None,
-        contrast=dict(size=16384, min_size=2, widths=(2048, 1024), mixture_temperature=0.07),
+        contrast=dict(
+            size=16384,
+            min_size=2,
+            widths=(2048, 1024),
+            norm=dict(type='BN1d'),
+            mixture_temperature=0.07,
+        ),
     )
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

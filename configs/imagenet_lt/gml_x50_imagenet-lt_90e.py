@@ -13,6 +13,7 @@ model = dict(
             size=16384,
             min_size=2,
             widths=(2048, 1024),
+            norm=dict(type='BN1d'),
             mixture_temperature=0.07,
             loss_weight=1.0,
         ),

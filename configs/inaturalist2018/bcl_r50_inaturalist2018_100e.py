@@ -4,7 +4,13 @@ _base_ = [
     '../_base_/models/resnet50.py',
     '../_base_/schedules/bcl_90e.py',
 ]
-contrast = dict(type='lt_mm.BCLLoss', widths=(2048, 1024), temperature=0.07, loss_weight=0.35)
+contrast = dict(
+    type='lt_mm.BCLLoss',
+    widths=(2048, 1024),
+    norm=dict(type='BN1d'),
+    temperature=0.07,
+    loss_weight=0.35,
+)
 model = dict(type='lt_mm.LongTailClassifier', head=dict(num_classes=8142, contrast=contrast))
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_sim_sim))

@@ -11,7 +11,12 @@ model = dict(
         type='lt_mm.GMLClsHead',
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=1.0),
         contrast=dict(
-            size=65536, min_size=2, widths=(2048, 1024), mixture_temperature=0.1, loss_weight=1.0
+            size=65536,
+            min_size=2,
+            widths=(2048, 1024),
+            norm=dict(type='BN1d'),
+            mixture_temperature=0.1,
+            loss_weight=1.0,
         ),
     ),
 )

@@ -4,7 +4,14 @@ _base_ = [
     '../_base_/models/resnet50.py',
     '../_base_/schedules/paco_400e.py',
 ]
-contrast = dict(type='lt_mm.PaCoLoss', widths=(2048, 128), size=8192, temperature=0.2, alpha=0.05)
+contrast = dict(
+    type='lt_mm.PaCoLoss',
+    widths=(2048, 128),
+    norm=dict(type='BN1d'),
+    size=8192,
+    temperature=0.2,
+    alpha=0.05,
+)
 model = dict(
     type='lt_mm.LongTailClassifier',
     key_momentum=0.999,
