@@ -8,7 +8,7 @@ _base_ = [
 earlier_stages = dict(
     stage1=dict(config='{{ fileDirname }}/ride_r32_cifar100-lt_200e.py', gives='weights')
 )
-head = dict(**_base_.ride, **_base_.routed, routers=dict(top_k=30))
+head = dict(**_base_.ride_of_cifar, **_base_.routed, routers=dict(top_k=30))
 model = dict(type='lt_mm.LongTailClassifier', freeze_encoder=True, head=head)
 dataset = dict(pipeline=_base_.pipelines.crop_rotate)
 train_dataloader = dict(batch_size=512, sampler=_base_.balanced_sampler, dataset=dataset)

@@ -146,6 +146,7 @@ def test_interplay_and_losses_are_those_of_the_method(name):
         expected = dict(type='lt_mm.DiversityLoss', class_factor=factor, loss_weight=weight)
         assert interplay == expected and losses.type == 'lt_mm.LDAMLoss' and losses.scale == 30
         assert losses.class_weight == dict(type='effective_number', beta=0.9999)
+        assert losses.average == 'weights'
     if method == 'ride':
         (deferred,) = [h for h in load(name).custom_hooks if h.type == 'lt_mm.DeferredHook']
         assert deferred.begin == (160 if data == 'cifar100' else 80)

@@ -13,8 +13,11 @@ ride = dict(
     ),
     interplay=dict(type='lt_mm.DiversityLoss', class_factor=0.05, loss_weight=-0.45),
 )
+# As published, a mean of losses with class weights is one over the weights, not over the images.
+published_loss = dict(ride['loss'], average='weights')
+ride_of_cifar = dict(ride, loss=published_loss)
 interplay_of_photos = dict(type='lt_mm.DiversityLoss', class_factor=0.02, loss_weight=-0.2)
-ride_of_photos = dict(ride, interplay=interplay_of_photos)
+ride_of_photos = dict(ride_of_cifar, interplay=interplay_of_photos)
 # The second stage: routers learn, on balanced batches, how many of the frozen experts to ask.
 routed = dict(type='lt_mm.RoutedClsHead', pos_weight=100.0, expert_predictions=False)
 balanced_sampler = dict(_delete_=True, type='lt_mm.ClassBalancedSampler')

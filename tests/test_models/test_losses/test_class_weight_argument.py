@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lt_mm.functional import effective_number_weights, inverse_power_weights
 from lt_mm.models.losses import FocalLoss, LDAMLoss, WeightedCrossEntropyLoss
+from lt_mm.registry import MODELS
 from lt_mm.structures import ClassCounts
 
 COUNTS = [700, 200, 100]
@@ -140,3 +141,22 @@ def test_bad_numbers():
         FocalLoss(average='all')
     with pytest.raises(ValueError, match='has weights of 2 classes, but the logits have 3'):
         weighted([1.0, 2.0])(torch.randn(2, 3), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='lt_mm.WeightedCrossEntropyLoss'),
+        dict(type='lt_mm.LDAMLoss', max_margin=0.0),
+        dict(type='lt_mm.LogitAdjustedLoss', alpha=0.0),
+    ],
+    ids=lambda loss: loss['type'],
+)
+@pytest.mark.parametrize(('average', 'expected'), [('elements', 0.139), ('weights', 0.693)])
+@pytest.mark.parametrize('avg_factor', [None, 2])
+def test_two_samples_of_a_class_of_little_weight(loss, average, expected, avg_factor):
+    """LDAM-DRW, RIDE and GRW are published with the mean over weights."""
+    loss = MODELS.build(dict(loss, class_weight=[0.2, 1.8], average=average))
+    loss.set_class_counts(ClassCounts([9, 1]))
+    value = loss(torch.zeros(2, 2), torch.tensor([0, 0]), avg_factor=avg_factor)
+    assert value.item() == pytest.approx(expected, abs=5e-4)
