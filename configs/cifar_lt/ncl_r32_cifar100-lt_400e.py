@@ -10,12 +10,13 @@ model = dict(
     head=dict(
         in_channels=64,
         loss=dict(alpha=1.0),
-        interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=30),
+        interplay=dict(type='lt_mm.HardCategoryLoss', num_hard=30, detach=False),
     ),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=2e-4, nesterov=True))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.2, begin=0, end=5),
+    # From a third on, the whole rate after five epochs.
+    dict(type='LinearLR', start_factor=1 / 3, begin=0, end=6),
     dict(type='MultiStepLR', milestones=[320, 360], gamma=0.1),
 ]
 val_evaluator = test_evaluator = _base_.evaluators.experts

@@ -13,4 +13,4 @@ contrast = dict(
 )
 model = dict(type='lt_mm.LongTailClassifier', head=dict(contrast=contrast))
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
-train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_sim_sim))
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_simclr_simclr))

@@ -13,7 +13,7 @@ contrast = dict(
 )
 model = dict(type='lt_mm.LongTailClassifier', head=dict(num_classes=8142, contrast=contrast))
 data_preprocessor = dict(type='SelfSupDataPreprocessor')
-train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_sim_sim))
+train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.randaug_simclr_simclr))
 optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=1e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=100)]
 train_cfg = dict(max_epochs=100)

@@ -1,7 +1,13 @@
 """The classification configs have the numbers that the GML paper and its peers print."""
 
+import copy
+import math
+
+import numpy as np
 import pytest
 from config_files import earlier, load
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import TRANSFORMS
 
 from lt_mm.datasets.long_tail_profile import long_tailed_counts_of_head
 
@@ -53,7 +59,7 @@ def view_kinds(cfg):
         found = {transform.type for transform in view}
         kind = 'Randaug' if 'RandAugment' in found else 'Simaug'
         kind = 'Autoaug' if {'AutoAugment', 'Cutout'} <= found else kind
-        assert kind != 'Simaug' or {'RandomGrayscale', 'GaussianBlur', 'RandomApply'} <= found
+        assert kind != 'Simaug' or {'RandomGrayscale', 'GaussianBlur', 'ColorJitter'} <= found
         kinds += [kind] * number
     return kinds
 
@@ -227,3 +233,84 @@ def test_peers_have_the_numbers_of_their_code(name, expected):
 )
 def test_mlps_of_the_public_codes_have_a_norm(name):
     assert load(name).model.head.contrast.norm == dict(type='BN1d')
+
+
+def views_of(name):
+    """Transforms of each kind of view."""
+    pipeline = load(name).train_dataloader.dataset.pipeline
+    (multi,) = [step for step in pipeline if step.type == 'MultiView']
+    return multi.transforms
+
+
+def jitter_of(view):
+    """Probability and hue."""
+    for step in view:
+        if step.type == 'ColorJitter':
+            return 1.0, step.get('hue', 0.0)
+        if step.type == 'RandomApply':
+            return step.prob, step.transforms[0].hue
+    raise AssertionError('no jitter')
+
+
+BCL = ['imagenet_lt/bcl_x50_imagenet-lt_90e', 'inaturalist2018/bcl_r50_inaturalist2018_100e']
+GML_AND_PACO = [
+    'imagenet_lt/gml_x50_imagenet-lt_90e',
+    'imagenet_lt/gml_x50_imagenet-lt_400e',
+    'inaturalist2018/gml_r50_inaturalist2018_100e',
+    'imagenet_lt/paco_x50_imagenet-lt_400e',
+    'inaturalist2018/paco_r50_inaturalist2018_400e',
+]
+
+
+@pytest.mark.parametrize(
+    ('names', 'jitter', 'blurred'),
+    [(BCL, (0.8, 0.1), False), (GML_AND_PACO, (1.0, 0.0), True)],
+    ids=['BCL', 'GML and PaCo'],
+)
+def test_contrast_views_are_those_of_the_public_codes(names, jitter, blurred):
+    for name in names:
+        last = views_of(name)[-1]
+        assert jitter_of(last) == jitter
+        assert any(step.type == 'GaussianBlur' for step in last) == blurred
+        assert any(step.type == 'RandomGrayscale' for step in last)
+
+
+def rand_augment():
+    pipeline = load('imagenet_lt/cosine_x50_imagenet-lt_90e').train_dataloader.dataset.pipeline
+    (step,) = [step for step in pipeline if step.type == 'RandAugment']
+    init_default_scope('mmpretrain')
+    return TRANSFORMS.build(step)
+
+
+def test_rand_augment_is_n2_m10_mstd_05_and_does_not_increase():
+    augment = rand_augment()
+    assert (augment.num_policies, augment.magnitude_level, augment.total_level) == (2, 10, 10)
+    assert augment.magnitude_std == 0.5 and len(augment.transforms) == 15
+    assert all(each.prob == 0.5 for each in augment.transforms)
+    by_type = {type(each).__name__: each for each in augment.transforms}
+
+    def magnitude(name, level):
+        transform = copy.copy(by_type[name])
+        transform.magnitude_level, transform.magnitude_std = level, 0
+        return transform.random_magnitude()
+
+    for level in (0, 1, 2.4, 2.5, 5, 7.4, 7.5, 9.99, 10):
+        assert math.ceil(magnitude('Posterize', level)) == int(level / 10 * 4)
+        assert magnitude('Solarize', level) == pytest.approx(level / 10 * 256)
+        assert magnitude('SolarizeAdd', level) == pytest.approx(level / 10 * 110)
+        for name in ('ColorTransform', 'Contrast', 'Brightness', 'Sharpness'):
+            assert by_type[name].random_negative_prob == 0
+            assert 1 + magnitude(name, level) == pytest.approx(level / 10 * 1.8 + 0.1)
+        for name, largest in (('Rotate', 30), ('Shear', 0.3), ('Translate', 0.45)):
+            assert by_type[name].random_negative_prob == 0.5
+            assert magnitude(name, level) == pytest.approx(level / 10 * largest)
+
+
+def test_rand_augment_leaves_no_image_black():
+    augment = rand_augment()
+    np.random.seed(0)
+    image = np.random.default_rng(0).integers(30, 225, size=(32, 32, 3), dtype=np.uint8)
+    augmented = [augment(dict(img=image.copy()))['img'] for _ in range(1000)]
+    assert not any((each == 0).all() for each in augmented)
+    # Nor does solarising invert most of the images.
+    assert np.mean([each.mean() for each in augmented]) == pytest.approx(image.mean(), abs=15)

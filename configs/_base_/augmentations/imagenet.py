@@ -11,11 +11,32 @@ grayscale = dict(
     type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)
 )
 blur = dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5)
-# rand-n2-m10-mstd0.5 of the public code of PaCo, BCL and GML, in the increasing variant, which is
-# the one that mmpretrain has; pad_val is the mean of ImageNet in BGR.
+# rand-n2-m10-mstd0.5 of the public code of PaCo, BCL, NCL and GML. It is timm's variant that does not
+# grow with the level, where mmpretrain has the increasing one, whose level 10 leaves no bit of an
+# image and inverts all of it: Posterize keeps 0 to 4 bits, rounded down here and up by mmpretrain,
+# Solarize inverts from 0 to 256, and enhancement is by 0.1 to 1.9.
+enhancement = dict(magnitude_range=(-0.9, 0.9), random_negative_prob=0.0)
+rand_augment_policies = [
+    dict(type='AutoContrast'),
+    dict(type='Equalize'),
+    dict(type='Invert'),
+    dict(type='Rotate', magnitude_range=(0, 30)),
+    dict(type='Posterize', magnitude_range=(-1 + 1e-6, 3 + 1e-6)),
+    dict(type='Solarize', magnitude_range=(0, 256)),
+    dict(type='SolarizeAdd', magnitude_range=(0, 110)),
+    dict(type='ColorTransform', **enhancement),
+    dict(type='Contrast', **enhancement),
+    dict(type='Brightness', **enhancement),
+    dict(type='Sharpness', **enhancement),
+    dict(type='Shear', magnitude_range=(0, 0.3), direction='horizontal'),
+    dict(type='Shear', magnitude_range=(0, 0.3), direction='vertical'),
+    dict(type='Translate', magnitude_range=(0, 0.45), direction='horizontal'),
+    dict(type='Translate', magnitude_range=(0, 0.45), direction='vertical'),
+]
+# pad_val is the mean of ImageNet in BGR.
 rand_augment = dict(
     type='RandAugment',
-    policies='timm_increasing',
+    policies=rand_augment_policies,
     num_policies=2,
     total_level=10,
     magnitude_level=10,
@@ -26,8 +47,11 @@ rand_augment = dict(
 randaug_view = [*resized_crop_view, jitter, rand_augment]
 # RandAugment on top of SimCLR, of PaCo's ResNeXt-50 ("randclsstack").
 stacked_view = [*resized_crop_view, jitter, grayscale, blur, rand_augment]
-# "Simaug" of Table A.1: SimCLR (Chen et al., 2020a) in the strength of MoCo v2.
-sim_view = [
+# "Simaug" of Table A.1: SimCLR (Chen et al., 2020a) as the public code of PaCo and GML has it, every
+# image jittered and the hue left alone.
+sim_view = [*resized_crop_view, jitter, grayscale, blur]
+# The same in the public code of BCL: the jitter of MoCo v2, and no blur.
+simclr_view = [
     *resized_crop_view,
     dict(
         type='RandomApply',
@@ -37,7 +61,6 @@ sim_view = [
         prob=0.8,
     ),
     grayscale,
-    blur,
 ]
 test_view = [
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
@@ -61,6 +84,11 @@ pipelines = dict(
     randaug_sim_sim=[
         load,
         dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, sim_view]),
+        pack,
+    ],
+    randaug_simclr_simclr=[
+        load,
+        dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, simclr_view]),
         pack,
     ],
     stacked_sim=[
