@@ -13,7 +13,7 @@ from lt_mm.structures import ClassCounts
 LABELS = [([1, 3, 0], [2]), ([5, 5], [1, 1, 4]), ([2, 0], [])]
 SIZES = dict(num_classes=6, in_channels=4)
 CASES = {
-    'reslt': (dict(type='lt_mm.ResLTClsHead', branch='linear', beta=0.6, **SIZES), (4,)),
+    'reslt': (dict(type='lt_mm.ResLTClsHead', beta=0.6, **SIZES), (4,)),
     'routed': (dict(type='lt_mm.RoutedClsHead', pos_weight=5.0, experts=[{}] * 3, **SIZES), (3, 4)),
 }
 
@@ -29,6 +29,10 @@ def train(ranks, cfg, shape):
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     head = MODELS.build(cfg).double()
+    for module in head.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # Statistics are those of each rank's own images.
+            module.eval()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter)
     if hasattr(head, 'set_class_counts'):
