@@ -141,7 +141,8 @@ def test_wheel_is_complete_and_works_in_an_empty_folder(tree, environment, tmp_p
         if path.is_file()
     }
     expected |= {str(path.relative_to(tree)) for path in (tree / 'lt_mm').rglob('*.py')}
-    expected |= {str(path.relative_to(tree)) for path in (tree / 'lt_mm').rglob('*.json')}
+    for data in ('*.json', '*.html'):
+        expected |= {str(path.relative_to(tree)) for path in (tree / 'lt_mm').rglob(data)}
     assert {name for name in found if name.startswith('lt_mm/')} == expected
     assert {Path(name).name for name in found - expected} >= {'LICENSE', 'NOTICE', 'METADATA'}
     python, packages = environment
