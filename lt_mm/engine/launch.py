@@ -153,7 +153,8 @@ def select_variant(cfg: Config, name: str | None) -> None:
         name: of the variant; None leaves the config as it is without any.
 
     Raises:
-        SystemExit: if the config has no variant of that name.
+        SystemExit: if the config has no variant of that name, it holds no settings, or its name
+            is no part of that of a folder.
     """
     variants = cfg.pop('variants', None) or {}
     if name is None:
@@ -162,6 +163,17 @@ def select_variant(cfg: Config, name: str | None) -> None:
         stop(
             f'{cfg.filename} has no variant {name!r}: choose from '
             f'{", ".join(map(str, variants)) or "nothing, it has no variants"}.'
+        )
+    # It ends the name of a folder.
+    if Path(name).name != name or '\\' in name:
+        stop(
+            f'{cfg.filename} has a variant {name!r}, which cannot end the name of a work_dir: give '
+            'it a name without separators of paths.'
+        )
+    if not isinstance(variants[name], dict):
+        stop(
+            f'variant {name!r} of {cfg.filename} is {variants[name]!r}: give the settings that '
+            'differ, such as dict(model=dict(...)), or dict() for none.'
         )
     cfg.merge_from_dict(variants[name])
     cfg.variant = name

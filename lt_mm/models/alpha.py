@@ -1,9 +1,10 @@
 """One strength of logit adjustment for the losses of a model."""
 
-import math
 from collections.abc import Iterator
 
 from torch import nn
+
+from lt_mm.functional import check_number
 
 
 class LogitAdjusted:
@@ -26,10 +27,8 @@ class LogitAdjusted:
         Raises:
             ValueError: if it is not finite.
         """
-        if alpha is not None and not math.isfinite(alpha):
-            raise ValueError(
-                f'alpha of {type(self).__name__} is {alpha}, but it must be finite; use 0 to 1.'
-            )
+        if alpha is not None:
+            check_number('alpha', alpha, type(self).__name__, 'use 0 to 1')
         self._alpha = alpha
 
     def inherit_alpha(self, alpha: float) -> None:
@@ -53,9 +52,11 @@ def hand_alpha(model: nn.Module, alpha: float | None) -> None:
 
 
 def model_alpha(model: nn.Module) -> float | None:
-    """The strength that the first head of a model was given; None where none was.
+    """The strength that the head a model predicts with was given; None where none was.
 
-    What one of several experts was given is its own; what all of them were is that of their head.
+    Of a network that is its ``decode_head``, the last of a cascade, or its ``head``: what an
+    auxiliary head or an earlier one was given is its own. So is what one of several experts was
+    given; what all of them were is that of their head.
     """
     return next((alpha for alpha in _alphas_of_heads(model) if alpha is not None), None)
 
@@ -63,6 +64,11 @@ def model_alpha(model: nn.Module) -> float | None:
 def _alphas_of_heads(module: nn.Module) -> Iterator[float | None]:
     if hasattr(module, 'model_alpha'):
         yield module.model_alpha
+        return
+    heads = (getattr(module, name, None) for name in ('decode_head', 'head'))
+    main = next((head for head in heads if isinstance(head, nn.Module)), None)
+    if main is not None:
+        yield from _alphas_of_heads(main[-1] if isinstance(main, nn.ModuleList) else main)
     else:
         for child in module.children():
             yield from _alphas_of_heads(child)

@@ -119,8 +119,9 @@ class ClassCountsBuffer(nn.Module):
 def set_class_counts(model: nn.Module, class_counts: ClassCounts) -> list[str]:
     """Hand class counts to every module of a model that has ``set_class_counts``, once each.
 
-    Before, the strength ``alpha`` that a head was given reaches the logit-adjusted losses of the
-    heads beside it, such as auxiliary ones, that set none themselves.
+    Before, the strength ``alpha`` that the head of the model was given reaches the logit-adjusted
+    losses of the heads beside it, auxiliary ones and those before it in a cascade, that set none
+    themselves; it never comes from those.
 
     Args:
         model: a network or a part of one, not wrapped for several processes.

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -84,8 +84,9 @@ class ClassGroups(ABC):
         """Groups given class by class.
 
         Args:
-            lists (Mapping[str, Sequence[int]]): Name of each group to the indices of its classes. A
-                class in none of them (a background, for example) belongs to no group.
+            lists (Mapping[str, Sequence[int]]): Name of each group to the indices of its classes,
+                which may be a tensor. A class in none of them (a background, for example) belongs
+                to no group.
 
         Returns:
             ClassGroups: The rule. Classes of a group come in the order given.
@@ -99,7 +100,7 @@ class ClassGroups(ABC):
                 f'lists of class groups are {lists!r:.80}: give the classes of each group by its '
                 'name, such as dict(head=[0, 1], tail=[2])'
             )
-        return _ByLists(tuple(lists), tuple(tuple(classes) for classes in lists.values()))
+        return _ByLists(tuple(lists), tuple(map(_listed, lists.values())))
 
     @staticmethod
     def by_share(
@@ -276,13 +277,17 @@ class _ByLists(ClassGroups):
 
     def __post_init__(self) -> None:
         self._check_names('lists', len(self.lists))
-        times = Counter(c for classes in self.lists for c in classes)
-        wrong = [c for c, number in times.items() if not _is_whole(c) or c < 0 or number > 1]
-        if wrong:
+        classes = [c for classes in self.lists for c in classes]
+        told = f'stands in the lists of the class groups {", ".join(self.names)}'
+        for wrong in (c for c in classes if not _is_whole(c) or c < 0):
+            kind = 'negative' if _is_whole(wrong) else f'a {type(wrong).__name__}'
             raise ValueError(
-                f'class {wrong[0]!r} stands in the lists of the class groups '
-                f'{", ".join(self.names)}, where each may stand once: give indices from 0'
+                f'class {wrong!r} {told}, but is {kind}: give whole numbers, the indices of '
+                'classes from 0'
             )
+        twice = [c for c, number in Counter(classes).items() if number > 1]
+        if twice:
+            raise ValueError(f'class {twice[0]} {told} twice: give each index once')
 
     def _split(self, counts: Tensor | None, num_classes: int) -> Sequence[Tensor]:
         groups = [torch.tensor(classes, dtype=torch.int64) for classes in self.lists]
@@ -319,6 +324,13 @@ class _ByShare(ClassGroups):
 
 def _ranked(counts: Tensor) -> Tensor:
     return counts.sort(descending=True, stable=True).indices
+
+
+def _listed(classes: Iterable) -> tuple:
+    """Classes of a sequence or of a tensor as plain numbers, where they are numbers."""
+    if isinstance(classes, Tensor) and classes.ndim:
+        return tuple(classes.tolist())
+    return tuple(c.item() if isinstance(c, Tensor) and c.numel() == 1 else c for c in classes)
 
 
 def _is_whole(value: object) -> bool:

@@ -51,6 +51,28 @@ def test_a_variant_may_delete_and_change_items_of_lists(load):
     assert cfg.model == dict(head=dict(alpha=0.2, loss=dict(type='B')), keys=[dict(a=1), dict(a=3)])
 
 
+@pytest.mark.parametrize('value', ['None', '3', "'model.head.alpha=1'", '[dict(a=1)]'])
+def test_a_variant_that_holds_no_settings(load, capsys, value):
+    with pytest.raises(SystemExit):
+        load('--variant', 'b', more=f'variants = dict(b={value})')
+    assert "variant 'b' of grid.py is " in (told := capsys.readouterr().err)
+    assert 'give the settings that differ, such as dict(model=dict(...))' in told
+
+
+def test_a_variant_without_settings(load):
+    assert load('--variant', 'b', more='variants = dict(b=dict())').work_dir == 'work_dirs/grid_b'
+
+
+@pytest.mark.parametrize('name', ['../x', '/x', 'a/b', 'a/', 'a\\b', '.', ''])
+def test_the_name_of_a_variant_stays_in_the_work_dir(load, capsys, name):
+    if name:
+        with pytest.raises(SystemExit):
+            load('--variant', name, more=f'variants = {{{name!r}: dict()}}')
+        assert f'has a variant {name!r}, which cannot end' in capsys.readouterr().err
+    # Where it is not chosen it does no harm.
+    assert load(more=f'variants = {{{name!r}: dict()}}').work_dir == 'work_dirs/grid'
+
+
 def test_options_override_the_variant(load):
     cfg = load('--variant', 'alpha04', '--cfg-options', 'model.head.alpha=0.5')
     assert cfg.model.head.alpha == 0.5

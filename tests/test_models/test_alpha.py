@@ -179,6 +179,22 @@ def test_heads_beside_it_follow_when_they_get_the_counts(spelling, alpha):
         ] == [alpha, 0.9, 0.5, alpha]
 
 
+def test_that_of_an_auxiliary_head_is_its_own():
+    open_, own = config(loss_decode=ADJUSTED), config(loss_decode=ADJUSTED, alpha=2.0)
+    shared = dict(plain(loss_decode=ADJUSTED), type='lt_mm.MultiExpertDecodeHead')
+    experts = dict(shared, experts=[dict(type='FCNHead')])
+    for main in (open_, plain(loss_decode=ADJUSTED), experts):
+        model = segmentor(copy.deepcopy(main), [copy.deepcopy(own), plain(loss_decode=ADJUSTED)])
+        set_class_counts(model, COUNTS)
+        heads = model.auxiliary_head
+        assert [one.loss_decode.alpha for one in heads] == [2.0, 1.0]
+        losses = [one for one in model.decode_head.modules() if isinstance(one, LogitAdjustedLoss)]
+        assert [one.alpha for one in losses] == [1.0]
+        # Also before anything else is in it, and inside of a wrapper.
+        set_class_counts(torch.nn.ModuleDict(dict(module=model)), COUNTS)
+        assert [one.alpha for one in losses] == [1.0]
+
+
 def test_the_numbers_that_come_of_it():
     model = segmentor(config(alpha=0.3, loss_decode=ADJUSTED), plain(loss_decode=ADJUSTED))
     set_class_counts(model, COUNTS)

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,6 +148,15 @@ def test_of_takes_what_a_config_may_hold():
     assert ClassGroups.of(dict(shares=(0.5, 0.5), names=('a', 'b'))).names == ('a', 'b')
 
 
+def test_lists_may_be_tensors():
+    expected = ClassGroups.by_lists(dict(a=[0, 2], b=[1], c=[]))
+    for kind in (torch.tensor, np.array, lambda classes: [torch.tensor(c) for c in classes]):
+        found = {name: kind(classes) for name, classes in dict(a=[0, 2], b=[1]).items()}
+        found = ClassGroups.by_lists(found | dict(c=torch.zeros(0, dtype=torch.int64)))
+        assert found == expected and hash(found) == hash(expected)
+        assert lists(found.split(num_classes=3)) == dict(a=[0, 2], b=[1], c=[])
+
+
 def test_what_needs_no_counts():
     for rule in (BY_INDEX, dict(lists=dict(a=[0]))):
         rule = ClassGroups.of(rule)
@@ -185,6 +195,17 @@ def test_what_needs_no_counts():
         (dict(lists=dict(a=[0, 1], b=[1])), 'class 1 stands in the lists of .* a, b'),
         (dict(lists=dict(a=[-1])), 'class -1 stands'),
         (dict(lists=dict(a=['sky'])), "class 'sky' stands"),
+        (
+            dict(lists=dict(a=[0], b=[-3, 1])),
+            'class -3 stands in .* a, b, but is negative: give whole',
+        ),
+        (dict(lists=dict(a=[0.0, 1.0])), 'class 0.0 stands in .* but is a float: give whole'),
+        (dict(lists=dict(a=[True])), 'class True stands in .* but is a bool'),
+        (dict(lists=dict(a=[[0, 1]])), r'class \[0, 1\] stands in .* but is a list'),
+        (dict(lists=dict(a=torch.tensor([0.0]))), 'class 0.0 stands in .* but is a float'),
+        (dict(lists=dict(a=torch.tensor([0, -1]))), 'class -1 stands in .* but is negative'),
+        (dict(lists=dict(a=[torch.tensor(1), 1])), 'class 1 stands in .* twice: give each index'),
+        (dict(lists=dict(a=torch.tensor(3))), 'give arguments of one rule'),
         (dict(shares=(0.5, 0.3, 0.3)), r'\(0.5, 0.3, 0.3\): give positive ones that sum to 1'),
         (dict(shares=(1.0, 0.0, 0.0)), 'give positive ones'),
         (dict(shares=(0.5, 0.5)), '2 shares were given'),

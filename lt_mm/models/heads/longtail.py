@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from lt_mm.functional import check_number
 from lt_mm.models.alpha import LogitAdjusted, hand_alpha
 from lt_mm.models.layers import (
     CosineConv2d,
@@ -125,9 +125,13 @@ class LongTailOptions:
         own = self._classifier()
         self._check_options(classifier, classifier_temperature, alignment, freeze_classifier, alpha)
         num_classes, in_channels = own.weight.shape[:2]
+        # The weight of a convolution with groups is narrower than its features.
+        in_channels = getattr(own, 'in_channels', in_channels)
         self._check_single(num_classes)
         sizes = dict(num_classes=num_classes, in_channels=in_channels)
         layer = self._layer(own, classifier, classifier_temperature, sizes)
+        # What acts on the classifier, or needs its features, is in vain where it is not called.
+        self._needs_classifier = bool(layer is not own or alignment or contrast)
         if layer is not own:
             owner, _, name = self.classifier_path.rpartition('.')
             setattr(self.get_submodule(owner), name, layer)
@@ -163,7 +167,8 @@ class LongTailOptions:
             ValueError: if there is no such head, or it cannot have the options.
         """
         found = base
-        if isinstance(base, str):
+        # A name with an empty part, such as '', makes the registry fail.
+        if isinstance(base, str) and all(base.split('.')):
             with cls.registry.switch_scope_and_registry(None) as current:
                 found = current.get(base) or cls.registry.get(base)
         is_class = isinstance(found, type)
@@ -265,6 +270,12 @@ class LongTailOptions:
     ) -> nn.Module:
         if classifier == 'linear':
             return own
+        if not is_pixelwise(own):
+            raise ValueError(
+                f'classifier of {type(self).__name__} is {classifier!r}, which takes the '
+                f'features of one pixel, but {self.classifier_path} of the base is {own}; '
+                "choose a base that has a convolution of kernel size 1 there, or 'linear'."
+            )
         if isinstance(classifier, Mapping):
             return MODELS.build({**sizes, **classifier})
         kind = nn.Conv2d if isinstance(own, nn.Conv2d) else nn.Linear
@@ -310,13 +321,11 @@ class LongTailOptions:
                 f'classifier_temperature of {name} is {temperature}, but the classifier is '
                 f"{classifier!r} and has none; set classifier='cosine', or leave it out."
             )
-        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(
-                f'classifier_temperature of {name} is {temperature}, but it must be positive and '
-                f'finite; the default is {self.default_temperature:.3g}.'
-            )
-        if alpha is not None and not math.isfinite(alpha):
-            raise ValueError(f'alpha of {name} is {alpha}, but it must be finite; use 0 to 1.')
+        if temperature is not None:
+            advice = f'the default is {self.default_temperature:.3g}'
+            check_number('classifier_temperature', temperature, name, advice, positive=True)
+        if alpha is not None:
+            check_number('alpha', alpha, name, 'use 0 to 1')
         if freeze_classifier and alignment is None:
             raise ValueError(
                 f'freeze_classifier of {name} leaves nothing to train; give an alignment, such '
@@ -352,6 +361,14 @@ class LongTailOptions:
                     f"{type(loss).__name__}; use dict(type='lt_mm.LogitAdjustedLoss') there.",
                     stacklevel=4,
                 )
+
+
+def is_pixelwise(layer: nn.Module) -> bool:
+    """Whether a layer is no convolution, or one that is a linear layer at every pixel."""
+    if not isinstance(layer, nn.Conv2d):
+        return True
+    alone = layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1
+    return alone and layer.padding in ((0, 0), 'same', 'valid')
 
 
 def distillation_loss(

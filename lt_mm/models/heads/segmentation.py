@@ -20,7 +20,7 @@ from lt_mm.functional import (
     to_device,
     true_places,
 )
-from lt_mm.models.heads.longtail import LongTailOptions
+from lt_mm.models.heads.longtail import LongTailOptions, is_pixelwise
 from lt_mm.models.losses import ContrastBatch, ContrastLoss, LogitLoss
 from lt_mm.models.teachers.frozen_network import TeacherOutput
 from lt_mm.registry import MODELS
@@ -59,7 +59,8 @@ class LongTailHead(LongTailOptions):
     Raises:
         ValueError: also if the head is binary with a single output channel, does not classify by
             ``cls_seg``, or ``keys_per_class`` is below 1.
-        RuntimeError: when called, if its ``forward`` passes ``cls_seg`` by.
+        RuntimeError: when called, if its ``forward`` passes ``cls_seg`` by, or its ``cls_seg`` the
+            classifier that an option acts on.
 
     Source: Suh and Seo, ICML 2023, sections 3.3 and 4.8, for the contrast.
     """
@@ -79,8 +80,11 @@ class LongTailHead(LongTailOptions):
             if isinstance(loss, LogitLoss) and self.ignore_index is not None:
                 loss.ignore_index = self.ignore_index
         self._classified = False
+        self._classifier_called = False
+        self._classifier().register_forward_pre_hook(self._note_call)
         # Features and logits of each call of cls_seg, while a loss will ask for them.
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._without_graph = False
         self._taught: TeacherOutput | None = None
 
     @classmethod
@@ -132,16 +136,26 @@ class LongTailHead(LongTailOptions):
         """As the base; what it classified before is forgotten.
 
         Raises:
-            RuntimeError: if the base passes ``cls_seg``, and the options with it, by.
+            RuntimeError: if the base passes ``cls_seg``, or the classifier that an option acts on,
+                and the options with it, by.
         """
-        self._classified, self._seen = False, []
-        outputs = super().forward(*args, **kwargs)
+        self._classified, self._classifier_called = False, False
+        self._seen, self._without_graph = [], False
+        try:
+            outputs = super().forward(*args, **kwargs)
+        except RuntimeError as error:
+            # Where a base takes but the weight of its classifier, that may be of another shape.
+            if self._passed_by():
+                raise self._unused_classifier() from error
+            raise
         if not self._classified:
             raise RuntimeError(
                 f'{type(self).__name__} gave logits without calling cls_seg, so classifier, '
                 'alignment and contrast would do nothing; choose a base that ends in cls_seg, or '
                 'give it a loss of lt_mm alone.'
             )
+        if self._passed_by():
+            raise self._unused_classifier()
         return outputs
 
     def cls_seg(self, feat: Tensor) -> Tensor:
@@ -149,6 +163,7 @@ class LongTailHead(LongTailOptions):
         self._classified = True
         logits = self.finish(super().cls_seg(feat), feat)
         if self.training and (self.contrast is not None or self.distillation is not None):
+            self._without_graph = not torch.is_grad_enabled()
             self._seen.append((feat, logits))
         return logits
 
@@ -161,7 +176,8 @@ class LongTailHead(LongTailOptions):
 
         Raises:
             ValueError: if a label is neither a class nor ``ignore_index``.
-            RuntimeError: if it is unknown which features or logits are meant.
+            RuntimeError: if it is unknown which features or logits are meant, or they are without
+                the graph that would train the head.
             FloatingPointError: if the features that would become queries or keys are not finite.
         """
         if self.contrast is None and self.distillation is None:
@@ -170,6 +186,14 @@ class LongTailHead(LongTailOptions):
         # PIDNet's come with those of the edges.
         labels = labels[0] if isinstance(labels, tuple) else labels
         features, logits = self._take_seen(seg_logits)
+        if self._without_graph and torch.is_grad_enabled():
+            if self.contrast is not None or not logits.requires_grad:
+                raise RuntimeError(
+                    f'{type(self).__name__} called cls_seg without gradients, as checkpointing of '
+                    'activations does that runs the forward again, so its losses would not train '
+                    'what precedes the classifier; checkpoint it with use_reentrant=False, or take '
+                    'the decode head out of activation_checkpointing.'
+                )
         with checked_once():
             pixels = self._look(labels, features)
             losses = super().loss_by_feat(seg_logits, batch_data_samples)
@@ -186,6 +210,19 @@ class LongTailHead(LongTailOptions):
     def __getstate__(self) -> dict:
         # What a step has left is no leaf of a graph, so it could not be copied.
         return {**super().__getstate__(), '_seen': [], '_taught': None}
+
+    def _note_call(self, module: nn.Module, inputs: tuple) -> None:
+        self._classifier_called = True
+
+    def _passed_by(self) -> bool:
+        return self._needs_classifier and self._classified and not self._classifier_called
+
+    def _unused_classifier(self) -> RuntimeError:
+        return RuntimeError(
+            f'{type(self).__name__} uses its classifier {self.classifier_path} 0 times for one '
+            'batch, so classifier, alignment and contrast would act on a layer that gives no '
+            'logits; choose a base whose cls_seg calls that layer, or leave these options out.'
+        )
 
     def _take_seen(self, seg_logits: Any) -> tuple[Tensor | None, Tensor]:
         """Features and logits of the one call of ``cls_seg``."""
@@ -331,10 +368,25 @@ _PixelsBySize = dict[tuple[int, int], _LabelledPixels]
 
 
 class _ClassifierOfRows:
-    """The classifier of pixels for (M, D) rows."""
+    """The classifier of pixels for (M, D) rows.
+
+    Raises:
+        ValueError: when used, if it does not classify each pixel by itself.
+    """
 
     def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
+        self._layer = layer
+
+    @property
+    def layer(self) -> nn.Module:
+        """Of maps."""
+        if not is_pixelwise(self._layer):
+            raise ValueError(
+                f'the contrast loss compares pixels with the weights of their classifier, which is '
+                f'{self._layer}; choose a base that has a convolution of kernel size 1 and one '
+                'group there, or lt_mm.GMLLoss, which does not need them.'
+            )
+        return self._layer
 
     @property
     def weight(self) -> Tensor:

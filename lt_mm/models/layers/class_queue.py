@@ -34,6 +34,11 @@ class ClassQueue(nn.Module):
     ``2 * (dim + 8)`` bytes a key (a feature, its label and its sample), padded to the rank with
     the most keys, and one integer a rank.
 
+    All ranks hold the same, but not always what one process with the joint batch would: keys come
+    in the order of the ranks and, of pixels, at random within a rank, and of a class with more keys
+    than slots the last ones stay. Until a class overflows, both hold the same keys of it, if in
+    another order, unless a head samples them.
+
     Args:
         num_classes: C.
         dim: width of a feature.

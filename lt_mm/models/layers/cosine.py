@@ -1,5 +1,7 @@
 """Cosine classifiers: logits depend on angles only, so head classes cannot win by weight norm."""
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ class CosineLinear(BaseModule):
     The weight starts as random unit vectors; since its norm is irrelevant to the output but
     divides its gradient, this initial norm of 1 is what makes the layer learn as fast as its
     input does.
+
+    It loads the weight of a linear layer and that of a convolution of single pixels, too.
 
     Args:
         in_channels: D, width of the features.
@@ -36,6 +40,8 @@ class CosineLinear(BaseModule):
         check_temperature(temperature, 'of the cosine classifier', 'the usual range is 0.03 to 0.1')
         self.temperature = temperature
         self.weight = nn.Parameter(torch.empty(num_classes, in_channels))
+        # As in a linear layer without one.
+        self.register_parameter('bias', None)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -54,6 +60,13 @@ class CosineLinear(BaseModule):
                 F.normalize(features.to(dtype), dim=1), F.normalize(self.weight.to(dtype), dim=1)
             )
         return cosine / self.temperature
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # That of a convolution of single pixels, as plain heads have one, has two axes more.
+        weight = state_dict.get(f'{prefix}weight')
+        if weight is not None and weight.ndim > 2 and weight.shape[2:].numel() == 1:
+            state_dict[f'{prefix}weight'] = weight.flatten(1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @staticmethod
     def _product(features: Tensor, weight: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """Post-compensated softmax behind any classifier."""
 
-import math
 import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from lt_mm.functional.checks import check_number
 from lt_mm.functional.post_compensation import post_compensate
 from lt_mm.functional.priors import check_counts
 from lt_mm.models.counts import ClassCountsBuffer
@@ -46,10 +46,7 @@ class PostCompensation(nn.Module):
         class_counts: ClassCounts | str | os.PathLike | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if not math.isfinite(alpha):
-            raise ValueError(
-                f'alpha of PostCompensation is {alpha}, but it must be finite; 1 is usual.'
-            )
+        check_number('alpha', alpha, 'PostCompensation', '1 is usual')
         self.alpha = alpha
         self.register_buffer('target_log_prior', _target(target, num_classes), persistent=False)
         self.class_counts = ClassCountsBuffer('PostCompensation', num_classes)

@@ -92,7 +92,7 @@ class _LongTailSegmentor(FrozenParts, Taught):
         with ExitStack() as stack:
             stack.enter_context(checked_once())
             if teacher is not None:
-                taught = teacher(inputs)
+                taught = teacher(inputs, any(map(_takes_keys, learning)))
                 for head in learning:
                     stack.enter_context(head.taught_by(taught))
             return super().loss(inputs, data_samples)
@@ -142,7 +142,12 @@ def _distils(head: nn.Module) -> bool:
 
 def _learns(head: nn.Module) -> bool:
     """Whether a head has a use for a teacher."""
-    return _distils(head) or bool(getattr(head, 'takes_keys', False))
+    return _distils(head) or _takes_keys(head)
+
+
+def _takes_keys(head: nn.Module) -> bool:
+    """Whether a head, or one of several experts, compares with the features of a teacher."""
+    return bool(getattr(head, 'takes_keys', False))
 
 
 @MODELS.register_module()

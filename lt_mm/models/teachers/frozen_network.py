@@ -17,8 +17,8 @@ from lt_mm.compat import swaps_channels
 class TeacherOutput(NamedTuple):
     """What a teacher says of a batch."""
 
-    features: Tensor
-    """(N, D, ...), what its classifier is given."""
+    features: Tensor | None
+    """(N, D, ...), what its classifier is given; None where none is wanted and known."""
     logits: Tensor
     """(N, C, ...)."""
 

@@ -12,6 +12,7 @@ from mmpretrain.models.heads import ClsHead, LinearClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
+from torch.nn import functional as F
 
 from lt_mm.models.heads import LongTailClsHead, LongTailOptions
 from lt_mm.structures import ClassCounts
@@ -56,6 +57,14 @@ class OwnTwiceHead(OwnHead):
     def forward(self, feats):
         hidden = self.hidden(feats[-1])
         return self.out(hidden) + self.out(hidden.relu())
+
+
+@MODELS.register_module()
+class OwnWeightHead(LinearClsHead):
+    """It takes but weight and bias of its classifier."""
+
+    def forward(self, feats):
+        return F.linear(self.pre_logits(feats), self.fc.weight, self.fc.bias)
 
 
 # Head, its further arguments, where its classifier is, and the width of what that is given.
@@ -332,6 +341,14 @@ def test_a_classifier_that_is_used_twice_is_named_at_the_first_batch():
     with pytest.raises(RuntimeError, match='shapes cannot be multiplied'):
         head((torch.randn(4, 7),))
     assert head._seen is None
+
+
+@pytest.mark.parametrize('classifier', ['linear', 'cosine', 'tau_normalized', 'class_means'])
+def test_a_classifier_that_is_not_called_is_named_at_the_first_batch(classifier):
+    sizes = dict(num_classes=3, in_channels=5)
+    head = LongTailClsHead(base='OwnWeightHead', classifier=classifier, **sizes)
+    with pytest.raises(RuntimeError, match='uses its classifier fc 0 times'):
+        head((torch.randn(4, 5),))
 
 
 def test_a_base_that_was_chosen_cannot_be_chosen_again():

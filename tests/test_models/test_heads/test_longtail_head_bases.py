@@ -22,10 +22,13 @@ from decode_heads import (
     step,
 )
 from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint, turn_on_activation_checkpointing
 from mmseg.models.decode_heads import FCNHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lt_mm.models.counts import set_class_counts
 from lt_mm.models.heads import LongTailHead
@@ -71,6 +74,35 @@ class HeadThatClassifiesTwice(FCNHead):
     def forward(self, inputs):
         features = self._forward_feature(inputs)
         return self.cls_seg(features) + self.cls_seg(-features)
+
+
+@MODELS.register_module()
+class HeadWithAnotherClassifier(FCNHead):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.final = nn.Conv2d(8, 4, 1)
+
+    def cls_seg(self, feat):
+        return self.final(feat)
+
+
+@MODELS.register_module()
+class HeadWithTheWeightAlone(FCNHead):
+    def cls_seg(self, feat):
+        return F.conv2d(feat, self.conv_seg.weight, self.conv_seg.bias)
+
+
+@MODELS.register_module()
+class HeadThatFails(FCNHead):
+    def forward(self, inputs):
+        raise RuntimeError('out of something')
+
+
+@MODELS.register_module()
+class HeadOfAConvolution(FCNHead):
+    def __init__(self, convolution, **kwargs):
+        super().__init__(**kwargs)
+        self.conv_seg = nn.Conv2d(8, 4, **convolution)
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +252,114 @@ def test_a_head_that_passes_its_classifier_by_is_told_at_once():
     for mode in (True, False):
         with pytest.raises(RuntimeError, match='gave logits without calling cls_seg, so .* choose'):
             head.train(mode)(inputs_of())
+
+
+@pytest.mark.parametrize('base', [HeadWithAnotherClassifier, 'HeadWithTheWeightAlone'])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(classifier='cosine'),
+        dict(classifier='tau_normalized'),
+        dict(classifier=dict(type='lt_mm.CosineConv2d')),
+        dict(contrast=GML),
+        dict(alignment=dict(type='lt_mm.DisAlign')),
+        dict(alignment=dict(type='lt_mm.LearnableWeightScaling'), freeze_classifier=True),
+    ],
+)
+def test_an_option_on_a_classifier_that_is_not_called_is_told_at_once(base, options):
+    head = long_tail(base, **SIX['FCNHead'], **options)
+    message = 'uses its classifier conv_seg 0 times for one batch.*choose a base whose cls_seg'
+    with pytest.raises(RuntimeError, match=message):
+        head.loss(*batch(), {})
+    with pytest.raises(RuntimeError, match=message):
+        predict(head, inputs_of())
+    with pytest.raises(RuntimeError, match=message):
+        copy.deepcopy(head)(inputs_of())
+
+
+@pytest.mark.parametrize(
+    'options', [dict(), dict(post_compensation=dict()), dict(alpha=0.3, loss_decode=ADJUSTED)]
+)
+def test_options_on_logits_do_not_mind_who_gave_them(options):
+    head = long_tail('HeadWithAnotherClassifier', **SIX['FCNHead'], **options)
+    assert {'final.weight', 'final.bias'} <= step(head, batch())[1]
+    assert predict(head, inputs_of()).isfinite().all()
+
+
+def test_other_errors_of_a_base_stay_what_they_are():
+    head = long_tail('HeadThatFails', **SIX['FCNHead'], classifier='cosine')
+    with pytest.raises(RuntimeError, match='^out of something$'):
+        head(inputs_of())
+
+
+@pytest.mark.parametrize(
+    'convolution',
+    [
+        dict(kernel_size=3, padding=1),
+        dict(kernel_size=1, groups=2),
+        dict(kernel_size=1, stride=2),
+        dict(kernel_size=1, padding=1),
+    ],
+)
+def test_classifiers_of_pixels_are_no_substitute_for_another_convolution(convolution):
+    cfg = config('HeadOfAConvolution', **SIX['FCNHead'], convolution=convolution)
+    message = r'of LongTailHeadOfAConvolution is .*conv_seg of the base is Conv2d\(8, 4,.*choose'
+    for classifier in ('cosine', 'tau_normalized', dict(type='lt_mm.CosineConv2d')):
+        with pytest.raises(ValueError, match=message):
+            MODELS.build(cfg | dict(classifier=classifier))
+    assert repr(MODELS.build(cfg).conv_seg).startswith('Conv2d')
+
+
+@pytest.mark.parametrize('convolution', [dict(kernel_size=1, groups=2), dict(kernel_size=1)])
+def test_features_are_as_wide_as_the_classifier_with_groups_takes_them(convolution):
+    options = dict(alignment=dict(type='lt_mm.DisAlign'), contrast=GML, convolution=convolution)
+    head = long_tail('HeadOfAConvolution', **SIX['FCNHead'], **options)
+    losses, moved = step(head, batch())
+    assert losses['loss_gml'].isfinite() and 'alignment.confidence.weight' in moved
+
+
+@pytest.mark.parametrize(
+    'contrast', [dict(type='lt_mm.BCLLoss'), dict(type='lt_mm.PaCoLoss', size=16)]
+)
+@pytest.mark.parametrize(
+    'convolution', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)]
+)
+def test_a_contrast_with_weights_that_are_not_of_pixels(convolution, contrast):
+    options = dict(contrast=dict(contrast, widths=(6,)), convolution=convolution)
+    head = long_tail('HeadOfAConvolution', **SIX['FCNHead'], **options)
+    with pytest.raises(ValueError, match=r'which is Conv2d\(8, 4,.*choose a base .* lt_mm.GMLLoss'):
+        head.loss(*batch(), {})
+
+
+@pytest.mark.parametrize(
+    'options', [dict(), dict(classifier='cosine'), dict(classifier='tau_normalized')]
+)
+def test_a_checkpoint_of_the_plain_head_brings_the_classifier(tmp_path, options):
+    from_plain = plain('FCNHead')
+    nn.init.normal_(from_plain.conv_seg.weight)
+    torch.save(dict(state_dict=from_plain.state_dict()), tmp_path / 'plain.pth')
+    head = long_tail('FCNHead', **options)
+    load_checkpoint(head, str(tmp_path / 'plain.pth'))
+    assert torch.equal(head.conv_seg.weight.flatten(1), from_plain.conv_seg.weight.flatten(1))
+
+
+@pytest.mark.parametrize('contrast', [GML, dict(type='lt_mm.SupConLoss', widths=(6,))])
+def test_a_forward_without_a_graph_is_no_training(contrast):
+    """As checkpointing that runs the forward again makes it."""
+    head = long_tail('FCNHead', contrast=contrast, dropout_ratio=0)
+    inputs, samples = batch()
+    expected = step(other := copy.deepcopy(head), (inputs, samples))[1]
+    model = nn.ModuleDict(dict(decode_head=head))
+    turn_on_activation_checkpointing(model, 'decode_head')
+    grown = [one.clone().requires_grad_() for one in inputs]
+    with pytest.raises(RuntimeError, match='cls_seg without gradients.*use_reentrant=False'):
+        head.loss(grown, samples, {})
+    forward = other.forward
+    other.forward = lambda maps: checkpoint(forward, maps, use_reentrant=False)
+    other.zero_grad()
+    assert step(other, (inputs, samples))[1] == expected
+    with torch.no_grad():
+        other.loss(inputs, samples, {})
 
 
 def test_a_head_that_classifies_more_than_once_has_no_features_to_compare():

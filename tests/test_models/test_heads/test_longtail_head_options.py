@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -188,6 +189,28 @@ def test_alpha_that_is_not_finite(value):
     ):
         with pytest.raises(ValueError, match=rf'alpha of \w+ is {value}, but it must be finite'):
             MODELS.build(config(**changes))
+
+
+@pytest.mark.parametrize('value', ['1', True, [0.5]])
+def test_alpha_and_temperature_that_are_no_numbers(value):
+    for changes in (
+        dict(alpha=value),
+        dict(contrast=dict(GML, alpha=value)),
+        dict(loss_decode=dict(ADJUSTED, alpha=value)),
+        dict(post_compensation=dict(alpha=value)),
+    ):
+        with pytest.raises(ValueError, match=rf'alpha of \w+ is {re.escape(repr(value))}, but it'):
+            MODELS.build(config(**changes))
+    with pytest.raises(
+        ValueError, match='classifier_temperature of LongTailFCNHead is .* positive'
+    ):
+        MODELS.build(config(classifier='cosine', classifier_temperature=value))
+
+
+@pytest.mark.parametrize('base', ['', ' ', '.', 'mmseg.', 'a..b'])
+def test_no_name_of_a_base(base):
+    with pytest.raises(ValueError, match=f"is '{re.escape(base)}', which is no known head"):
+        MODELS.build(config(base=base))
 
 
 @pytest.mark.parametrize('value', [0, -1])

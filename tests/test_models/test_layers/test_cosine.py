@@ -20,6 +20,19 @@ def test_linear_is_the_cosine_over_the_temperature():
             assert logits[n, c].item() == pytest.approx(cosine / 0.05, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize('layer', [CosineLinear, CosineConv2d])
+@pytest.mark.parametrize('further', [(), (1, 1), (1,)])
+def test_weights_of_linear_layers_and_of_convolutions_of_single_pixels(layer, further):
+    weight = torch.randn(3, 4)
+    state = dict(weight=weight.reshape(3, 4, *further))
+    loaded = layer(4, 3)
+    loaded.load_state_dict(state)
+    assert torch.equal(loaded.weight, weight)
+    assert state['weight'].shape == (3, 4, *further) and loaded.state_dict().keys() == {'weight'}
+    with pytest.raises(RuntimeError, match='size mismatch'):
+        loaded.load_state_dict(dict(weight=torch.randn(3, 4, 3, 3)))
+
+
 def test_conv_is_the_linear_layer_at_every_pixel():
     conv, linear = CosineConv2d(4, 3), CosineLinear(4, 3)
     linear.load_state_dict(conv.state_dict())

@@ -9,7 +9,19 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
-from segmentors import GML, GML_HEAD, HEAD, TEACHER, batch, changed, saved, step, student
+from segmentors import (
+    GML,
+    GML_HEAD,
+    HEAD,
+    KD,
+    KD_HEAD,
+    TEACHER,
+    batch,
+    changed,
+    saved,
+    step,
+    student,
+)
 
 from lt_mm.models.teachers import SegmentationTeacher
 
@@ -162,6 +174,35 @@ def test_head_without_a_classifier_that_sees_features(tmp_path, head, message):
     teacher = changed(TEACHER, decode_head=dict(HEAD, type=head))
     model = student(saved(teacher, tmp_path / 'teacher.pth'), teacher)
     with pytest.raises(ValueError, match=message):
+        model.init_weights()
+        model.loss(*batch())
+
+
+@pytest.mark.parametrize('of_experts', [False, True])
+@pytest.mark.parametrize('kind', ['experts', 'HeadPastItsClassifier', 'HeadWithoutClassifier'])
+def test_a_head_without_features_teaches_logits(tmp_path, kind, of_experts):
+    head = dict(HEAD, type=kind, channels=3)
+    if kind == 'experts':
+        head = dict(HEAD, type='lt_mm.MultiExpertDecodeHead', experts=[dict(type='FCNHead')] * 2)
+    teacher = changed(TEACHER, decode_head=head)
+    checkpoint = saved(teacher, tmp_path / 'teacher.pth')
+    learning = KD_HEAD
+    if of_experts:
+        experts = [dict(type='lt_mm.LongTailHead', base='FCNHead')] * 2
+        learning = dict(HEAD, type='lt_mm.MultiExpertDecodeHead', experts=experts, distillation=KD)
+    model = student(checkpoint, teacher, decode_head=learning)
+    model.init_weights()
+    inputs, samples = batch()
+    losses = step(model, (inputs, samples))
+    taught = model.teacher(inputs, needs_features=False)
+    assert taught.features is None and taught.logits.shape[1] == 3
+    torch.testing.assert_close(
+        taught.logits, model.teacher.model.decode_head(model.teacher.model.extract_feat(inputs))
+    )
+    assert losses['decode.loss_kd'] > 0
+    both = changed(KD_HEAD, contrast=dict(GML, type='lt_mm.GMLLoss', key_channels=3))
+    model = student(checkpoint, teacher, decode_head=both)
+    with pytest.raises(ValueError, match='conv_seg.*per-pixel classifier'):
         model.init_weights()
         model.loss(*batch())
 

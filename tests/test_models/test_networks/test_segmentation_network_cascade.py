@@ -119,9 +119,11 @@ def test_a_cascade_teaches_with_its_last_stage(tmp_path):
     torch.testing.assert_close(taught.logits, logits)
 
 
-def test_one_alpha_for_all_stages():
-    model = build(dict(alpha=0.2, loss_decode=ADJUSTED), dict(loss_decode=ADJUSTED))
+def test_alpha_of_the_last_stage_is_for_all_and_that_of_another_is_its_own():
+    model = build(dict(loss_decode=ADJUSTED), dict(alpha=0.2, loss_decode=ADJUSTED))
     assert [head.loss_decode.alpha for head in model.decode_head] == [0.2, 0.2]
+    model = build(dict(alpha=0.2, loss_decode=ADJUSTED), dict(loss_decode=ADJUSTED))
+    assert [head.loss_decode.alpha for head in model.decode_head] == [0.2, 1.0]
     model = build(dict(alpha=0.0, loss_decode=ADJUSTED), dict(CONTRAST, alpha=0.7))
     assert [head.loss_decode.alpha for head in model.decode_head] == [0.0, 0.7]
 
