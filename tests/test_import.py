@@ -1,5 +1,6 @@
 """What importing lt_mm says and does."""
 
+import importlib
 import subprocess
 import sys
 
@@ -21,6 +22,8 @@ def test_without_the_stack_one_sentence_says_what_to_install():
 
 
 def test_configs_may_inherit_from_mmseg():
+    # As any tool of lt_mm does.
+    importlib.import_module('lt_mm')
     cfg = Config.fromstring("_base_ = 'mmseg::_base_/schedules/schedule_160k.py'", '.py')
     assert cfg.train_cfg.max_iters == 160000
 
