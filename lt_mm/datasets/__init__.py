@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from lt_mm.datasets.digit_scenes import DigitScenesDataset
 from lt_mm.datasets.digit_scenes_maker import DigitScenesParameters, make_digit_scenes
+from lt_mm.datasets.freedoom_scenes import FreedoomScenesDataset
 from lt_mm.datasets.held_out import part_of_dataset
 from lt_mm.datasets.long_tail_profile import (
     long_tailed_counts,
@@ -15,6 +16,7 @@ from lt_mm.datasets.long_tail_profile import (
 __all__ = [
     'DigitScenesDataset',
     'DigitScenesParameters',
+    'FreedoomScenesDataset',
     'long_tailed_counts',
     'long_tailed_counts_of_head',
     'make_digit_scenes',
@@ -26,6 +28,7 @@ __all__ = [
 if find_spec('mmpretrain') is not None:
     from lt_mm.datasets.cifar_lt import CIFAR10LT, CIFAR100LT
     from lt_mm.datasets.digits_lt import DigitsLT
+    from lt_mm.datasets.fashion_mnist_lt import FashionMNISTLT
     from lt_mm.datasets.inaturalist import INaturalist2017, INaturalist2018
     from lt_mm.datasets.label_lists import ImageNetLT, LabelListDataset, PlacesLT
 
@@ -33,6 +36,7 @@ if find_spec('mmpretrain') is not None:
         'CIFAR100LT',
         'CIFAR10LT',
         'DigitsLT',
+        'FashionMNISTLT',
         'INaturalist2017',
         'INaturalist2018',
         'ImageNetLT',

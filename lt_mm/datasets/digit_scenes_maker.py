@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -137,10 +139,8 @@ def make_digit_scenes(root: str | Path, parameters: DigitScenesParameters | None
     root = Path(root)
     parameters = parameters or DigitScenesParameters()
     if root.exists():
-        return _check(root, parameters)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}-') as folder:
-        draft = Path(folder) / root.name
+        return read_info(root, _stamp(parameters))
+    with new_folder(root) as draft:
         handwriting = {split: _write_split(draft, split, parameters) for split in SPLITS}
         info = {
             'parameters': _stamp(parameters),
@@ -157,12 +157,28 @@ def make_digit_scenes(root: str | Path, parameters: DigitScenesParameters | None
             },
         }
         (draft / INFO_FILE).write_text(json.dumps(info, indent=1) + '\n')
+    return read_info(root, _stamp(parameters))
+
+
+@contextmanager
+def new_folder(root: Path) -> Iterator[Path]:
+    """Give a folder beside ``root`` to write to, and rename it to ``root`` once it is whole.
+
+    Args:
+        root (Path): What shall exist in the end; who comes second leaves it as it is.
+
+    Yields:
+        Path: The folder to write to, which does not exist yet.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}-') as folder:
+        draft = Path(folder) / root.name
+        yield draft
         try:
             os.rename(draft, root)
         except OSError:
             if not root.exists():
                 raise
-    return _check(root, parameters)
 
 
 def _stamp(parameters: DigitScenesParameters) -> dict:
@@ -175,14 +191,25 @@ def _stamp(parameters: DigitScenesParameters) -> dict:
     }
 
 
-def _check(root: Path, parameters: DigitScenesParameters) -> dict:
-    """Read the description of an existing data set and insist that it is the one asked for."""
+def read_info(root: Path, wanted: dict) -> dict:
+    """Read the description of an existing data set and insist that it is the one asked for.
+
+    Args:
+        root (Path): Folder of the data set.
+        wanted (dict): Its parameters.
+
+    Returns:
+        dict: Content of ``root/dataset.json``.
+
+    Raises:
+        FileExistsError: If there is no description or its parameters are others.
+    """
     if not (root / INFO_FILE).is_file():
         raise FileExistsError(
             f'{root} exists but has no {INFO_FILE}, so it was not made here: choose another folder.'
         )
     info = json.loads((root / INFO_FILE).read_text())
-    found, wanted = info['parameters'], _stamp(parameters)
+    found = info['parameters']
     differences = [
         f'{name}={found.get(name)!r} instead of {wanted.get(name)!r}'
         for name in sorted(found.keys() | wanted.keys())
