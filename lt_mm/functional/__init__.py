@@ -38,6 +38,18 @@ from .host import read_numbers, to_device, true_places
 from .label_aware_smoothing import label_aware_smoothing, smoothed_cross_entropy
 from .lade import lade_regularizer, lade_statistics
 from .margins import ldam_margins, margin_cross_entropy
+from .meta_weights import (
+    development_gradient,
+    last_layer_losses_along,
+    losses_along,
+    macro_shares,
+    rectified_weights,
+    relative_conditional,
+    rewound,
+    sample_weight_gradient,
+    two_component_weights,
+    weight_net_loss,
+)
 from .mixture import class_log_likelihood
 from .nearest_mean import nearest_mean_logits, normalize_features
 from .negatives import sample_other_groups
@@ -110,4 +122,14 @@ __all__ = [
     'tau_normalize',
     'to_device',
     'true_places',
+    'development_gradient',
+    'last_layer_losses_along',
+    'losses_along',
+    'macro_shares',
+    'rectified_weights',
+    'relative_conditional',
+    'rewound',
+    'sample_weight_gradient',
+    'two_component_weights',
+    'weight_net_loss',
 ]

@@ -7,7 +7,7 @@ Each look at values makes the host wait for the device, so a training step shoul
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -232,6 +232,30 @@ def check_number(
     if not is_number or not math.isfinite(value) or (positive and value <= 0):
         wanted = 'positive and finite' if positive else 'finite'
         raise ValueError(f'{name} of {owner} is {value!r}, but it must be {wanted}; {advice}.')
+    return value
+
+
+def check_whole(name: str, value: int, owner: str, advice: str, least: int = 1) -> int:
+    """Refuse a setting that is no whole number of at least ``least``.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        owner: whose it is.
+        advice: what the message recommends.
+        least: the smallest that will do.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if it is not such a number.
+    """
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < least:
+        raise ValueError(
+            f'{name} of {owner} is {value!r}, but it must be a whole number from {least}; {advice}.'
+        )
     return value
 
 

@@ -3,7 +3,6 @@
 import math
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -100,29 +99,50 @@ def estimate_prior(
     return estimate
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor) -> float:
-    """Temperature T with the least negative log-likelihood of ``logits / T``.
+def fit_calibration(
+    logits: Tensor, labels: Tensor, weights: Tensor, offsets: Tensor
+) -> tuple[float, Tensor]:
+    """Temperature T and class biases b of the likeliest ``logits / T + b + offsets``.
+
+    Without biases, a model that knows its training set by heart gives too little to its rare
+    classes wherever they come, which would be taken for a prior.
 
     Args:
         logits: (N, C).
         labels: (N,) classes.
         weights: (N,), how many elements each one stands for.
+        offsets: (C,) log of the ratio of the prior of the labels to that in the logits; -inf for
+            classes that are never predicted.
 
     Returns:
-        From 0.05 to 20; 1 if N is 0.
+        T, from 0.05 to 20, and b, (C,) float64. The biases have a normal prior of deviation 1, so
+        that classes without elements, and all if N is 0, have that of 0. T is 1 if N is 0.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    Source: bias-corrected temperature scaling of Alexandari, Kundaje, Shrikumar, Maximum Likelihood
+    with Bias-Corrected Calibration is Hard-to-Beat at Label Shift Adaptation, ICML 2020.
     """
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
+    fits = (offsets > NEVER)[labels]
+    logits, labels, weights = logits[fits].double(), labels[fits], weights[fits].double()
     if len(labels) == 0:
-        return 1.0
-    logits, shares = logits.double(), weights.double() / weights.sum()
+        return 1.0, bias.detach()
+    shares, offsets = weights / weights.sum(), offsets.double().clamp(min=NEVER)
+    optimizer = torch.optim.LBFGS(
+        [log_temperature, bias], max_iter=_NEWTON_STEPS, line_search_fn='strong_wolfe'
+    )
+    limit = math.log(20)
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
-        return float((shares * F.cross_entropy(scaled, labels, reduction='none')).sum())
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        scores = logits / log_temperature.clamp(-limit, limit).exp() + bias + offsets
+        loss = (shares * F.cross_entropy(scores, labels, reduction='none')).sum()
+        loss = loss + bias.square().sum() / (2 * len(labels))
+        loss.backward()
+        return loss
 
-    limits = (math.log(0.05), math.log(20))
-    return math.exp(minimize_scalar(loss, bounds=limits, method='bounded').x)
+    optimizer.step(closure)
+    return log_temperature.detach().clamp(-limit, limit).exp().item(), bias.detach()
 
 
 def soft_iou(probabilities: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

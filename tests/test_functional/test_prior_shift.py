@@ -8,8 +8,8 @@ import torch
 from lt_mm.functional.post_compensation import NEVER
 from lt_mm.functional.prior_shift import (
     estimate_prior,
+    fit_calibration,
     fit_class_offsets,
-    fit_temperature,
     line_predictions,
     soft_iou,
     soft_macro_accuracy,
@@ -88,13 +88,76 @@ def test_soft_figures_restated():
     assert found == pytest.approx(sum(accuracies) / 3)
 
 
-def test_temperature_of_scaled_scores():
+def test_calibration_finds_temperature_and_biases():
     generator = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(20_000, 3, generator=generator)
+    logits, bias = 2 * torch.randn(20_000, 3, generator=generator), torch.tensor([0.0, -1.0, 1.0])
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
-    ones = torch.ones(20_000)
-    assert fit_temperature(3 * logits, labels, ones) == pytest.approx(3, rel=0.05)
-    assert fit_temperature(logits[:0], labels[:0], ones[:0]) == 1
+    ones, offsets = torch.ones(20_000), torch.tensor([0.5, 0.0, -0.5])
+    shown = 3 * (logits + bias - offsets)
+    temperature, found = fit_calibration(shown, labels, ones, offsets)
+    assert temperature == pytest.approx(3, rel=0.05)
+    torch.testing.assert_close(found - found[0], -bias.double(), atol=0.1, rtol=0)
+
+
+def test_calibration_is_the_least_of_its_objective():
+    scores, labels = random_scores(40, 4)
+    scores, labels = scores[labels < 3][:25], labels[labels < 3][:25]
+    weights = torch.linspace(0.1, 1, 25)
+    offsets = torch.tensor([0.2, 0.0, -1.0, -torch.inf])
+    temperature, bias = fit_calibration(scores, labels, weights, offsets)
+
+    def objective(temperature, bias):
+        total = 0.0
+        for row, label, weight in zip(scores.tolist(), labels.tolist(), weights, strict=True):
+            values = [row[c] / temperature + bias[c] + float(offsets[c]) for c in range(3)]
+            top = max(values)
+            log_sum = top + math.log(sum(math.exp(v - top) for v in values))
+            total += float(weight / weights.sum()) * (log_sum - values[label])
+        return total + sum(b * b for b in bias) / 50
+
+    least = objective(temperature, bias.tolist())
+    assert bias[3] == 0
+    for step in (-0.05, 0.05):
+        assert objective(temperature * (1 + step), bias.tolist()) > least
+        for c in range(3):
+            moved = bias.tolist()
+            moved[c] += step
+            assert objective(temperature, moved) > least
+
+
+def test_calibration_without_elements_changes_nothing():
+    logits, nothing = torch.randn(2, 3), torch.zeros(0)
+    none = fit_calibration(logits[:0], nothing.long(), nothing, torch.zeros(3))
+    unseen = torch.tensor([0.0, 0.0, -torch.inf])
+    only = fit_calibration(logits, torch.tensor([2, 2]), torch.ones(2), unseen)
+    for temperature, bias in (none, only):
+        assert temperature == 1 and bias.tolist() == [0, 0, 0]
+
+
+def test_prior_of_scores_that_know_their_training_set_by_heart():
+    """Rare classes get too little wherever they come; calibrated elsewhere, the prior is found."""
+    generator = torch.Generator().manual_seed(0)
+    means = 2 * torch.randn(4, 5, generator=generator)
+
+    def draw(prior):
+        prior = torch.tensor(prior)
+        labels = torch.multinomial(prior, 5000, replacement=True, generator=generator)
+        x = means[labels] + torch.randn(5000, 5, generator=generator)
+        likelihood = -torch.cdist(x, means).square() / 2
+        # Overconfident, and further from the rare classes than they are.
+        return 2.5 * (likelihood + trained.log() + torch.tensor([0.0, -0.5, -1.0, -3.0])), labels
+
+    trained = torch.tensor([0.7, 0.2, 0.07, 0.03])
+    logits, labels = draw([0.4, 0.3, 0.2, 0.1])
+    seen = torch.bincount(labels).double() / len(labels)
+    ratio = seen.log() - trained.double().log()
+    temperature, bias = fit_calibration(logits, labels, torch.ones(5000), ratio)
+    other, labels = draw([0.1, 0.2, 0.3, 0.4])
+    probabilities = (other.double() / temperature + bias + ratio).softmax(1)
+    true = torch.bincount(labels).double() / len(labels)
+    assert (estimate_prior(probabilities, seen) - true).abs().max() < 0.02
+    plain = estimate_prior(other.double().softmax(1), trained)
+    assert (plain - true).abs().max() > 0.02
 
 
 @pytest.mark.parametrize('goal', ['iou', 'accuracy'])
