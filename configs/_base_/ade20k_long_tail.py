@@ -3,6 +3,7 @@
 custom_hooks = [
     dict(type='lt_mm.ClassCountsHook', class_counts='ade20k_pixels'),
     dict(type='lt_mm.RandomStateHook'),
+    dict(type='lt_mm.TrainingGuardHook'),
 ]
 long_tail_evaluator = dict(
     type='lt_mm.LongTailIoUMetric',

@@ -20,4 +20,5 @@ resume = False
 custom_hooks = [
     dict(type='lt_mm.ClassCountsHook'),
     dict(type='lt_mm.RandomStateHook'),
+    dict(type='lt_mm.TrainingGuardHook'),
 ]

@@ -20,6 +20,7 @@ resume = False
 custom_hooks = [
     dict(type='lt_mm.ClassCountsHook'),
     dict(type='lt_mm.RandomStateHook'),
+    dict(type='lt_mm.TrainingGuardHook'),
 ]
 val_evaluator = dict(type='lt_mm.LongTailAccuracy')
 test_evaluator = val_evaluator

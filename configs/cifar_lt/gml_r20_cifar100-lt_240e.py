@@ -9,5 +9,5 @@ earlier_stages = dict(
     teacher=dict(config='{{ fileDirname }}/cosine_r56_cifar100-lt_240e.py', gives='teacher')
 )
 model = dict(backbone=dict(depth=20, shortcut='B'))
-data_preprocessor = dict(type='SelfSupDataPreprocessor')
+data_preprocessor = dict(type='SelfSupDataPreprocessor', **_base_.of_cifar100)
 train_dataloader = dict(dataset=dict(pipeline=_base_.pipelines.crop_3views))

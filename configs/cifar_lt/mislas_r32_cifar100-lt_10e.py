@@ -7,7 +7,7 @@ earlier_stages = dict(
 loss = dict(type='lt_mm.LabelAwareSmoothingLoss', head_smoothing=0.4, tail_smoothing=0.1)
 head = dict(_base_.lws.head, freeze_classifier=False, loss=dict(_delete_=True, **loss))
 model = dict(_base_.lws, train_cfg=None, head=head)
-train_dataloader = dict(sampler=_base_.balanced_sampler)
+train_dataloader = dict(sampler=_base_.class_aware_sampler)
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=0.2)}))
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=10)]
 train_cfg = dict(max_epochs=10, val_interval=1)

@@ -12,7 +12,10 @@ model = dict(
         num_classes=10,
         in_channels=2048,
         loss=dict(type='lt_mm.LogitAdjustedLoss', loss_weight=0.0),
-        contrast=dict(type='lt_mm.SupConLoss', widths=(2048, 128), temperature=0.1),
+        # Its public code multiplies by the temperature over a base temperature of 0.07.
+        contrast=dict(
+            type='lt_mm.SupConLoss', widths=(2048, 128), temperature=0.1, loss_weight=0.1 / 0.07
+        ),
     ),
 )
 data_preprocessor = dict(type='SelfSupDataPreprocessor')

@@ -4,6 +4,6 @@ earlier_stages = dict(
     stage1=dict(config='{{ fileDirname }}/ce_r50_imagenet-lt_180e.py', gives='weights')
 )
 model = _base_.lws
-train_dataloader = dict(sampler=_base_.balanced_sampler)
+train_dataloader = dict(sampler=_base_.class_aware_sampler)
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=0, end=10)]
 train_cfg = dict(max_epochs=10)

@@ -6,6 +6,7 @@ custom_hooks = [
     dict(
         type='lt_mm.TestTimeAggregationHook',
         max_epochs=5,
+        pipeline=_base_.pipelines.aggregation,
         optimizer=dict(type='SGD', lr=0.025, momentum=0.9, weight_decay=5e-4, nesterov=True),
     ),
 ]

@@ -4,7 +4,7 @@ earlier_stages = dict(
     stage1=dict(config='{{ fileDirname }}/ce_r152_places-lt_90e.py', gives='weights')
 )
 model = dict(backbone=dict(init_cfg=None), head=_base_.lws.head)
-train_dataloader = dict(sampler=_base_.balanced_sampler)
+train_dataloader = dict(sampler=_base_.class_aware_sampler)
 # Of the last stage the weights stay and the batch statistics follow the sampler; of those before,
 # both stay.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone.layer4': dict(lr_mult=0.0)}))

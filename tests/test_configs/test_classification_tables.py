@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from config_files import earlier, load
+from config_files import FILES, earlier, load
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
 
@@ -82,6 +82,27 @@ def test_table_a1(row):
         assert cfg.model.head.distillation.temperature == 4
 
 
+@pytest.mark.parametrize(
+    ('method', 'k_m', 'aug_gml'),
+    [('gml-trainable-temperature', 2, 'Simaug'), ('gml-public', 3, 'Randaug')],
+)
+def test_table_1_with_a_temperature_that_is_learnt(method, k_m, aug_gml):
+    name = f'imagenet_lt/{method}_x50_imagenet-lt_90e'
+    plain, cfg = load('imagenet_lt/gml_x50_imagenet-lt_90e'), load(name)
+    assert ingredients(cfg) == dict(ingredients(plain), k_m=k_m)
+    assert cfg.model.head.contrast.trainable_temperature
+    assert not plain.model.head.contrast.get('trainable_temperature', False)
+    decay = cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert decay == {'log_temperature': dict(decay_mult=0.0)}
+    assert view_kinds(cfg) == ['Randaug', aug_gml, aug_gml]
+    # The public code has SimCLR below it.
+    assert any(step.type == 'GaussianBlur' for step in views_of(name)[-1])
+    same = ('train_cfg', 'param_scheduler', 'auto_scale_lr', 'earlier_stages', 'sync_bn')
+    assert all(cfg[key] == plain[key] for key in same)
+    for one in (cfg, plain):
+        assert one.optim_wrapper.optimizer == plain.optim_wrapper.optimizer
+
+
 def is_cosine(cfg):
     (scheduler,) = cfg.param_scheduler
     return scheduler.type == 'CosineAnnealingLR' and scheduler.eta_min == 0
@@ -146,6 +167,29 @@ def test_other_rows_of_table_7(method, variant):
     cfg = load(f'cifar_lt/{method}_r50_cifar10-lt_500e{variant}')
     assert cfg.train_dataloader.dataset.imbalance_factor == int(variant[3:] or 100)
     assert (cfg.model.head.type == 'LinearClsHead') == (method == 'ce')
+
+
+def test_supcon_is_weighed_by_its_temperatures():
+    """temperature / base temperature of its public code; L_GML is another loss."""
+    supcon, gml = (
+        load(f'cifar_lt/{one}-encoder_r50_cifar10-lt_1000e') for one in ('supcon', 'gml')
+    )
+    contrast = supcon.model.head.contrast
+    assert (contrast.temperature, contrast.loss_weight) == (0.1, pytest.approx(10 / 7))
+    assert gml.model.head.contrast.get('loss_weight', 1) == 1
+
+
+CIFAR10 = dict(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+CIFAR100 = dict(mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761))
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name.startswith('cifar_lt/')])
+def test_images_of_cifar_are_normalised_as_in_the_public_codes(name):
+    """CRD's code, of Table 8, has the statistics of CIFAR-100, the others those of CIFAR-10."""
+    found = load(name).data_preprocessor
+    for key, expected in (CIFAR100 if name.endswith('_240e') else CIFAR10).items():
+        assert found[key] == pytest.approx([255 * value for value in expected])
+    assert found.to_rgb is False
 
 
 @pytest.mark.parametrize('variant', ['', '@if50', '@if10'])

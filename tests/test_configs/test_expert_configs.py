@@ -128,6 +128,13 @@ def test_name_tells_what_it_is(name):
     assert bool(cfg.model.head.get('expert_predictions')) == (method not in own)
 
 
+def times(name):
+    """The public code of RIDE adds all losses once an expert where it distils."""
+    if '/ride-kd_' not in name:
+        return 1
+    return 3 if name.startswith('cifar_lt/') else 4
+
+
 @pytest.mark.parametrize('name', [name for name in NAMES if '/reslt' not in name])
 def test_interplay_and_losses_are_those_of_the_method(name):
     head, (method, data) = load(name).model.head, method_and_data(name)
@@ -146,10 +153,11 @@ def test_interplay_and_losses_are_those_of_the_method(name):
         assert losses == dict(type=adjusted, alpha=0.0)
     if method in ('ride', 'routed'):
         factor, weight = (0.05, -0.45) if data == 'cifar100' else (0.02, -0.2)
+        weight *= times(name)
         expected = dict(type='lt_mm.DiversityLoss', class_factor=factor, loss_weight=weight)
         assert interplay == expected and losses.type == 'lt_mm.LDAMLoss' and losses.scale == 30
         assert losses.class_weight == dict(type='effective_number', beta=0.9999)
-        assert losses.average == 'weights'
+        assert losses.average == 'weights' and losses.get('loss_weight', 1) == times(name)
     if method == 'ride':
         (deferred,) = [h for h in load(name).custom_hooks if h.type == 'lt_mm.DeferredHook']
         assert deferred.begin == (160 if data == 'cifar100' else 80)
@@ -178,7 +186,31 @@ def test_aggregation_is_all_that_aggregated_configs_add():
         assert others == plain.custom_hooks
         hook = registry.HOOKS.build(hook)
         assert (hook.max_epochs, hook.min_weight, hook.optimizer['lr']) == (5, 0.05, rate)
+        assert hook.by_epoch and hook.dataloader is None
         assert cfg.test_dataloader.batch_size == 128
+
+
+# Its training jitters mildly or not at all, and turns the images of CIFAR.
+@pytest.mark.parametrize(
+    ('name', 'crop', 'blurred'),
+    [
+        ('cifar_lt/sade-aggregated_r32_cifar100-lt_200e', ('RandomCrop', 4), 0.2),
+        ('imagenet_lt/sade-aggregated_x50_imagenet-lt_180e', ('RandomResizedCrop', (0.2, 1)), 0.5),
+    ],
+)
+def test_views_of_the_aggregation_are_its_own(name, crop, blurred):
+    steps = load(name).custom_hooks[-1].pipeline
+    first, flip, jitter, gray, blur, _ = [s for s in steps if s.type != 'LoadImageFromFile']
+    assert (first.type, first.get('padding') or first.crop_ratio_range) == crop
+    assert (flip.type, flip.prob) == ('RandomFlip', 0.5)
+    assert (jitter.type, jitter.prob) == ('RandomApply', 0.8)
+    amounts = dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    assert jitter.transforms == [dict(type='ColorJitter', **amounts)]
+    assert (gray.type, gray.prob) == ('RandomGrayscale', 0.2)
+    assert (blur.type, blur.prob, blur.magnitude_range) == ('GaussianBlur', blurred, (0.1, 2))
+    view = Compose([step for step in steps if step.type != 'LoadImageFromFile'])
+    image = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)
+    assert view(dict(img=image, gt_label=0))['inputs'].shape[1] == (32 if 'cifar' in name else 224)
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if load(name).get('earlier_stages')])
@@ -205,7 +237,62 @@ def test_stages_of_ride(name, tmp_path):
         number = 4 if 'imagenet' in name else 3
         assert len(last.cfg.model.head.experts) == last.cfg.model.backbone.num_experts == number
     if distilled and not routed:
-        assert cfg.model.head.distillation == dict(type='lt_mm.KDLoss', temperature=1.5)
+        expected = dict(type='lt_mm.KDLoss', temperature=1.5, loss_weight=number)
+        assert cfg.model.head.distillation == expected
+
+
+def public_loss_of_ride(logits, labels, teacher, counts, deferred, factor, weight):
+    """RIDE with distillation as its public code sums it, written out in float64."""
+    experts, classes = logits.shape[0], len(counts)
+    margins = [n**-0.25 for n in counts]
+    margins = [0.5 * m / max(margins) for m in margins]
+    effective = [(1 - 0.9999) / (1 - 0.9999**n) for n in counts]
+    of_class = [w / sum(effective) * classes if deferred else 1.0 for w in effective]
+    warm = [classes * n / sum(counts) * factor + 1 - factor for n in counts]
+    warm = torch.tensor([w / max(warm) if deferred else 1.0 for w in warm]).double()
+    mean = logits.mean(0)
+    own = 0
+    for z in logits:
+        costs = []
+        for row, y in zip(z, labels.tolist(), strict=True):
+            row = row.clone()
+            row[y] -= 30 * margins[y]
+            costs.append(-of_class[y] * row.log_softmax(0)[y])
+        own = own + sum(costs) / sum(of_class[y] for y in labels.tolist())
+        p, q = (mean / warm).softmax(1), (z / warm).softmax(1)
+        divergence = (p * (p / q).log()).sum() / len(z)
+        own = own + weight * warm.mean() ** 2 * divergence
+    p, q = (teacher / 1.5).softmax(1), (mean / 1.5).softmax(1)
+    distilled = 1.5**2 * (p * (p / q).log()).sum() / len(mean)
+    return sum(own + distilled for _ in range(experts))
+
+
+@pytest.mark.parametrize('deferred', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'factor', 'weight'),
+    [
+        ('cifar_lt/ride-kd_r32_cifar100-lt_200e', 0.05, -0.45),
+        ('imagenet_lt/ride-kd_x50_imagenet-lt_100e', 0.02, -0.2),
+    ],
+)
+def test_distilled_ride_has_the_loss_of_its_public_code(name, factor, weight, deferred):
+    head = ConfigDict(load(name).model.head.to_dict())
+    head.update(num_classes=10, in_channels=4)
+    head = MODELS.build(head)
+    counts = [500, 300, 200, 100, 60, 40, 20, 10, 6, 5]
+    set_class_counts(head, ClassCounts(counts, unit='images'))
+    for module in head.modules():
+        if hasattr(module, 'set_deferred'):
+            module.set_deferred(deferred)
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(len(head.experts), 8, 10, dtype=torch.float64)
+    teacher = 3 * torch.randn(8, 10, dtype=torch.float64)
+    labels = torch.tensor([0, 0, 0, 1, 2, 5, 8, 9])
+    losses = head.losses_of(logits, labels)
+    losses['loss_kd'] = head.distillation(head.aggregate(logits), teacher)
+    assert len(losses) == len(logits) + 2
+    expected = public_loss_of_ride(logits, labels, teacher, counts, deferred, factor, weight)
+    assert sum(losses.values()).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ rotated_view = [
         prob=1.0,
     ),
 ]
+# Of SADE's aggregation at test time: SimCLR on a crop that keeps its size, seldom blurred.
+aggregation_view = [*crop_view, *sim_view[2:], dict(blur, prob=0.2)]
 # Of SupCon's cross-entropy baseline and of its linear classifier.
 resized_crop_view = sim_view[:2]
 
@@ -64,5 +66,6 @@ pipelines = dict(
     crop_rotate=[*rotated_view, pack],
     crop_3views=[dict(type='MultiView', num_views=3, transforms=[crop_view]), pack],
     resized_crop=[*resized_crop_view, pack],
+    aggregation=[*aggregation_view, pack],
     test=[pack],
 )

@@ -45,7 +45,7 @@ rand_augment = dict(
 )
 # "Randaug" of Table A.1.
 randaug_view = [*resized_crop_view, jitter, rand_augment]
-# RandAugment on top of SimCLR, of PaCo's ResNeXt-50 ("randclsstack").
+# RandAugment on top of SimCLR, of PaCo's ResNeXt-50 and GML's public code ("randclsstack").
 stacked_view = [*resized_crop_view, jitter, grayscale, blur, rand_augment]
 # "Simaug" of Table A.1: SimCLR (Chen et al., 2020a) as the public code of PaCo and GML has it, every
 # image jittered and the hue left alone.
@@ -61,6 +61,12 @@ simclr_view = [
         prob=0.8,
     ),
     grayscale,
+]
+# Of SADE's aggregation at test time: MoCo v2.
+aggregation_view = [
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='pillow'),
+    *simclr_view[1:],
+    blur,
 ]
 test_view = [
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
@@ -91,6 +97,11 @@ pipelines = dict(
         dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, simclr_view]),
         pack,
     ],
+    randaug_stacked_stacked=[
+        load,
+        dict(type='MultiView', num_views=[1, 2], transforms=[randaug_view, stacked_view]),
+        pack,
+    ],
     stacked_sim=[
         load,
         dict(type='MultiView', num_views=[1, 1], transforms=[stacked_view, sim_view]),
@@ -98,5 +109,6 @@ pipelines = dict(
     ],
     sim=[load, *sim_view, pack],
     sim_3views=[load, dict(type='MultiView', num_views=3, transforms=[sim_view]), pack],
+    aggregation=[load, *aggregation_view, pack],
     test=[load, *test_view, pack],
 )

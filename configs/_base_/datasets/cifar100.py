@@ -3,9 +3,11 @@
 _base_ = ['../augmentations/cifar.py', '../default_runtime_cls.py']
 dataset_type = 'lt_mm.CIFAR100LT'
 data_root = 'data/cifar100'
-data_preprocessor = dict(
-    mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255], to_rgb=False
+# Mean and standard deviation of CIFAR-100, as in the code of CRD, for Table 8 of the GML paper.
+of_cifar100 = dict(
+    mean=[129.3105, 124.1085, 112.404], std=[68.2125, 65.4075, 70.4055], to_rgb=False
 )
+data_preprocessor = of_cifar100
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,

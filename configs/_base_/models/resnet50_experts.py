@@ -4,7 +4,15 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(
         type='lt_mm.MultiExpertResNet',
-        backbone=dict(type='ResNet', depth=50, num_stages=4, out_indices=(3,), style='pytorch'),
+        backbone=dict(
+            type='ResNet',
+            depth=50,
+            num_stages=4,
+            out_indices=(3,),
+            style='pytorch',
+            # As in the public codes; mmpretrain zeroes the last norm of a block.
+            zero_init_residual=False,
+        ),
         num_experts=3,
         shared_stages=2,
         width_factor=0.75,

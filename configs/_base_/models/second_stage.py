@@ -13,3 +13,5 @@ lws = dict(
     ),
 )
 balanced_sampler = dict(_delete_=True, type='lt_mm.ClassBalancedSampler')
+# Theirs: classes by turns, four images of each.
+class_aware_sampler = dict(_delete_=True, type='lt_mm.ClassAwareSampler', samples_per_class=4)
