@@ -15,6 +15,7 @@ from lt_mm.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
+MEASURED = (ROOT / 'docs' / 'measured.md').read_text()
 RESULTS = [('digit_scenes.json', DIGIT_SCENES), ('digits_lt.json', DIGITS_LT)]
 
 
@@ -33,7 +34,7 @@ def rows_of(runs, labels, metrics, costs):
 @pytest.mark.parametrize(('name', 'benchmark'), RESULTS)
 def test_table_is_that_of_the_committed_results(name, benchmark):
     results = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())
-    shown = [squeeze(line) for line in README.splitlines()]
+    shown = [squeeze(line) for line in MEASURED.splitlines()]
     assert results['labels'] == benchmark.labels
     for row in rows_of(results['runs'], results['labels'], benchmark.metrics, costs={}):
         assert row in shown, row
@@ -64,14 +65,50 @@ def test_three_seeds_behind_every_row(name):
         assert len(seeds) >= 3, method
 
 
-def test_every_component_it_names_is_registered():
-    table = README[README.index('| component |') : README.index('The maths alone')]
-    cells = [line.split('|')[1] for line in table.splitlines()[2:] if '|' in line]
+def cells_of(text, label, headings):
+    """Of the row of a method, the cells below some headings of its table."""
+    lines = text.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith(f'| {label} |'))
+    top = max(i for i in range(place) if set(lines[i]) <= set('|- ')) - 1
+    names, values = ([c.strip() for c in lines[i].split('|')[1:-1]] for i in (top, place))
+    return [values[names.index(heading)] for heading in headings]
+
+
+@pytest.mark.parametrize(
+    ('row', 'scenes', 'digits'),
+    [
+        ('cross-entropy', 'cross-entropy', 'cross-entropy'),
+        (
+            'class weights',
+            'class-weighted cross-entropy',
+            'cross-entropy, effective numbers',
+        ),
+        ('balanced softmax', 'balanced softmax', 'balanced softmax'),
+        ('GML', 'GML, α = 1', 'GML'),
+        (
+            'the same checkpoint, post-compensated',
+            'post-compensated softmax',
+            'post-compensated softmax',
+        ),
+    ],
+)
+def test_the_small_table_is_of_the_large_ones(row, scenes, digits):
+    first, second = MEASURED.split('## Classification')
+    expected = cells_of(first, scenes, ('mIoU', 'tail Acc'))
+    expected += cells_of(second, digits, ('all', 'few'))
+    headings = ('scenes: mIoU', 'tail Acc', 'digits: all', 'few')
+    assert cells_of(README, row, headings) == expected
+
+
+def test_every_component_of_the_list_is_registered():
+    table = (ROOT / 'docs' / 'components.md').read_text()
+    rows = table[table.index('| component |') :].splitlines()[2:]
+    cells = [line.split('|')[1] for line in rows if line.startswith('|')]
     names = [name for cell in cells for name in re.findall(r'`(?:lt_mm\.)?(\w+)`', cell)]
     children = (DATASETS, DATA_SAMPLERS, HOOKS, METRICS, MODELS)
     assert len(names) > 40
     for name in names:
-        assert any(child.get(f'lt_mm.{name}') for child in children), name
+        assert any(f'lt_mm.{name}' in child for child in children), name
 
 
 def test_files_and_targets_it_names_exist():
