@@ -1,73 +1,56 @@
-"""Train cross-entropy and GML on the demo scenes, print one table and draw three pictures.
+"""The tools on a small data set: compare methods, sweep alpha, diagnose the plainly trained model.
 
-With other ``--methods`` and several ``--seeds`` it is the benchmark behind the README's table.
+These are three commands for any config of mmsegmentation or mmpretrain; each is printed before it
+runs, to be given with a config of your own.
 """
 
 import argparse
-import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
-from rich.console import Console
+from lt_mm.engine.saved_checkpoints import last_checkpoint
 
-from lt_mm.benchmark.experiments import Experiment
-from lt_mm.benchmark.methods import DIGIT_SCENES, ROOT
-from lt_mm.benchmark.pictures import draw_predictions
-from lt_mm.benchmark.run import add_arguments, run_benchmark
-from lt_mm.structures import ClassCounts
-from lt_mm.visualization.per_class import plot_csv_files
-
-PICTURED = ('ce', 'balanced-softmax', 'gml', 'gml-alpha1')
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/digit_scenes/gml_fcn_r18_digits_no-teacher.py'
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Count, train, evaluate, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser, DIGIT_SCENES, methods=['ce', 'gml', 'gml-alpha1'], seeds=[0], jobs=1)
+    """Run the three tools one after another, and say where their pages are."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument(
+        '--budget', type=int, default=500, metavar='ITERS',
+        help='iterations of each training (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs', 'demo'))
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='of the config'
+    )
     args = parser.parse_args(argv)
-    console = Console(width=max(160, Console().width))
-    count_classes(args.out_dir, args.cfg_options)
-    experiments = run_benchmark(DIGIT_SCENES, args, console=console)
-    first = [experiment for experiment in experiments if experiment.seed == args.seeds[0]]
-    # More lines than these nobody can tell apart.
-    first = [e for e in first if e.name in PICTURED] or first[:4]
-    pictures = [args.out_dir / 'class_counts.png', *draw(first, args.out_dir)]
-    console.print('Pictures:', *(str(path) for path in pictures), sep='\n  ')
+    out = args.out_dir
+    options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
+    run(
+        'compare.py', ROOT / CONFIG, '--methods', 'ce,gml', '--seeds', 1, '--budget', args.budget,
+        '--jobs', 2, '--work-dir', out / 'compare', *options,
+    )  # fmt: skip
+    # What compare.py made of the config for cross-entropy, and its checkpoint.
+    plain = out / 'compare' / 'configs' / 'ce.py'
+    checkpoint = last_checkpoint(out / 'compare' / 'runs' / 'ce' / 'seed0')
+    run('analysis_tools/alpha_sweep.py', plain, checkpoint, '--out', out / 'alpha_sweep')
+    run('analysis_tools/diagnose.py', plain, checkpoint, '--out', out / 'diagnose')
+    print('\nLook at:')
+    for name in ('compare/comparison.html', 'alpha_sweep/alphas.png', 'diagnose/diagnosis.html'):
+        print(f'  {out / name}')
 
 
-def draw(experiments: Sequence[Experiment], folder: Path) -> list[Path]:
-    """Accuracies of the classes and predictions of a few images."""
-    labels = {experiment: experiment.method.label for experiment in experiments}
-    per_class = {label: e.work_dir / 'per_class.csv' for e, label in labels.items()}
-    models = {label: (config_of(e), e.checkpoint) for e, label in labels.items()}
-    counts = ClassCounts.load(folder / 'pixels.json')
-    return [
-        plot_csv_files(per_class, folder / 'per_class.png'),
-        draw_predictions(models, counts, folder / 'predictions.png'),
-    ]
-
-
-def config_of(experiment: Experiment) -> Config:
-    """What was trained, with values as tools/train.py reads them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    config = experiment.method.load()
-    options = parser.parse_args(['--cfg-options', *experiment.options]).cfg_options
-    config.merge_from_dict(options)
-    return config
-
-
-def count_classes(folder: Path, options: Sequence[str]) -> None:
-    """Make the data set if it is missing and draw its class counts."""
-    tool = ROOT / 'tools' / 'analysis_tools' / 'class_counts.py'
-    config = ROOT / DIGIT_SCENES.methods['ce'].config
-    command = [sys.executable, tool, config, '--out-dir', folder]
-    if options:
-        command += ['--cfg-options', *options]
-    subprocess.run(command, check=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+def run(tool: str, *arguments: object) -> None:
+    """Print a command as one would type it, and run it."""
+    words = [str(word) for word in arguments]
+    print(f'\n$ {shlex.join(["tools/" + tool, *words])}', flush=True)
+    status = subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *words]).returncode
+    if status:
+        sys.exit(status)
 
 
 if __name__ == '__main__':

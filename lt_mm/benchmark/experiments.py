@@ -19,14 +19,24 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from lt_mm.benchmark.measurement import describe_environment
 from lt_mm.benchmark.methods import ROOT, Method
+from lt_mm.checkpoints import trust_of_children
 from lt_mm.engine.saved_checkpoints import last_checkpoint, write_whole
 
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
+# Seconds between lines of progress where there is no terminal, and so no bar.
+_LINE_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -221,6 +231,7 @@ class _Runs:
         self.seconds: list[float] = []
         self.processes: set[int] = set()
         self.stopped = False
+        self.said = time.monotonic()
 
     def run(self, experiment: Experiment) -> Result:
         task = self.progress.add_task(str(experiment), total=None)
@@ -238,7 +249,7 @@ class _Runs:
             verb = 'evaluating' if experiment.method.evaluates else 'training'
             raise RuntimeError(
                 f'{verb} {experiment.name} with seed {experiment.seed} failed; see '
-                f'{_log(experiment)}.'
+                f'{_log(experiment)}: {_last_line(_log(experiment))}'
             )
         if experiment.method.evaluates:
             metrics, times = _read_test(experiment.work_dir), []
@@ -268,13 +279,14 @@ class _Runs:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
 
-    def _train(self, experiment: Experiment, command: list[str], task: Any) -> tuple[int, int]:
+    def _train(self, experiment: Experiment, command: list[str], task: TaskID) -> tuple[int, int]:
         """Exit status and peak memory in MiB of the process of a run."""
         experiment.work_dir.mkdir(parents=True, exist_ok=True)
         # Of an earlier config; without it, an interrupted run is not taken for it.
         experiment.record.unlink(missing_ok=True)
         environment = {
             **os.environ,
+            **trust_of_children(),
             'OMP_NUM_THREADS': str(self.threads),
             'PYTHONWARNINGS': 'ignore',
         }
@@ -298,9 +310,9 @@ class _Runs:
                 for line in process.stdout:
                     file.write(line)
                     if match := _ITERATION.search(line):
-                        self.progress.update(task, completed=int(match[1]), total=int(match[2]))
+                        self._advance(task, int(match[1]), int(match[2]))
                     elif experiment.epochs and (match := _EPOCH.search(line)):
-                        self.progress.update(task, completed=int(match[1]), total=experiment.epochs)
+                        self._advance(task, int(match[1]), experiment.epochs)
             # wait4, because only it tells the peak memory of this very child.
             _, status, usage = os.wait4(process.pid, 0)
             self.processes.discard(process.pid)
@@ -308,6 +320,21 @@ class _Runs:
         finally:
             if device is not None:
                 self.devices.put(device)
+
+    def _advance(self, task: TaskID, completed: int, total: int) -> None:
+        """Move the bar of a run, or print a line now and then where no bar is seen."""
+        self.progress.update(task, completed=completed, total=total)
+        now = time.monotonic()
+        if self.progress.console.is_terminal or now - self.said < _LINE_EVERY:
+            return
+        self.said = now
+        running = [
+            f'{t.description}: {t.completed:.0f}/{t.total:.0f}'
+            for t in self.progress.tasks
+            if t.total and not t.finished
+        ]
+        if running:
+            self.progress.console.print('  ' + '; '.join(running), highlight=False)
 
     def _say(self, experiment: Experiment, what: str) -> None:
         """A line of a run that has ended, with how long the rest will take."""
@@ -325,6 +352,12 @@ class _Runs:
 
 def _log(experiment: Experiment) -> Path:
     return experiment.work_dir / 'train.log'
+
+
+def _last_line(log: Path) -> str:
+    """What a run said last, such as its error."""
+    lines = log.read_text(errors='replace').split('\n')
+    return next((line.strip() for line in reversed(lines) if line.strip()), 'it said nothing.')
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ import pytest
 from lt_mm.benchmark import experiments, methods
 from lt_mm.benchmark.experiments import Experiment, run_all
 from lt_mm.benchmark.methods import Method
+from lt_mm.checkpoints import trust_checkpoints
 
 # Writes what a training would leave: a checkpoint, scalars, and a mark for every run.
 FAKE = """
@@ -26,6 +27,7 @@ if options.get('fail'):
 folder.joinpath('pid').write_text(str(os.getpid()))
 time.sleep(float(options.get('sleep', 0)))
 options['device'] = os.environ.get('CUDA_VISIBLE_DEVICES')
+options['trust'] = os.environ.get('LT_MM_TRUST_CHECKPOINT')
 print('Iter(train) [  5/10]', flush=True)
 folder.joinpath('iter_10.pth').touch()
 folder.joinpath('last_checkpoint').write_text(str(folder / 'iter_10.pth'))
@@ -184,3 +186,14 @@ def test_a_line_for_each_run_tells_how_much_is_left(tmp_path, capsys):
     assert re.match(r'ce, seed 3: done in 0:00:0\d, run 1 of 2, about 0:00:0\d left', lines[0])
     assert re.match(r'gml, seed 3: done in 0:00:0\d, run 2 of 2$', lines[1].strip())
     assert lines[2].strip() == 'ce, seed 3: found, run 1 of 1'
+
+
+@pytest.mark.parametrize('trusted', [False, True])
+def test_runs_trust_the_checkpoints_that_their_tool_is_told_to_trust(tmp_path, trusted):
+    trust_checkpoints(trusted)
+    try:
+        run_all([make(tmp_path, 'ce')])
+    finally:
+        trust_checkpoints(False)
+    runs = (tmp_path / 'out' / 'ce' / 'seed3' / 'runs').read_text()
+    assert json.loads(runs)['trust'] == ('1' if trusted else None)

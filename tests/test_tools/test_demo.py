@@ -1,28 +1,41 @@
-"""The whole demo in small: counts, a teacher, a student, the table and three pictures."""
+"""The demo and the benchmark of the demo scenes, in small."""
 
 import json
 
 import pytest
 
 
-@pytest.mark.slow
-def test_demo_leaves_a_table_and_three_pictures(tmp_path, run_tool, capfd):
-    out, root = tmp_path / 'out', tmp_path / 'data' / 'scenes'
+def options(root):
+    """Settings of scenes in small."""
     sizes = ('num_training=6', 'num_tuning=5', 'num_validation=5')
-    options = [
+    settings = [
         f'{split}_dataloader.dataset.{setting}'
         for split in ('train', 'val')
         for setting in (f'data_root={root}', *(f'make.{size}' for size in sizes))
     ]
-    options += [
-        'train_cfg.max_iters=4',
-        'train_cfg.val_interval=4',
-        'train_dataloader.batch_size=2',
-    ]
-    options += ['default_hooks.logger.interval=2']
+    return [*settings, 'train_dataloader.batch_size=2', 'default_hooks.logger.interval=2']
+
+
+@pytest.mark.slow
+def test_demo_compares_sweeps_and_diagnoses(tmp_path, run_tool, capfd):
+    settings = options(tmp_path / 'data' / 'scenes')
+    run_tool('demo.py', '--budget', 4, '--out-dir', 'out', '--cfg-options', *settings, cwd=tmp_path)
+    printed = capfd.readouterr().out
+    for text in ('$ tools/compare.py', 'GML', 'class-weighted', 'alpha of the model: 0', 'Look at'):
+        assert text in printed
+    for line in printed.partition('Look at:')[2].split():
+        assert (tmp_path / line).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_benchmark_leaves_a_table_and_three_pictures(tmp_path, run_tool, capfd):
+    out = tmp_path / 'out'
+    settings = [
+        *options(tmp_path / 'data' / 'scenes'), 'train_cfg.max_iters=4', 'train_cfg.val_interval=4'
+    ]  # fmt: skip
     run_tool(
-        'demo.py', '--methods', 'gml-alpha1', '--out-dir', out, '--json', out / 'results.json',
-        '--jobs', 2, '--cfg-options', *options, cwd=tmp_path,
+        'benchmarks/digit_scenes.py', '--methods', 'gml-alpha1', '--seeds', 0, '--out-dir', out,
+        '--json', out / 'results.json', '--cfg-options', *settings, cwd=tmp_path,
     )  # fmt: skip
     printed = capfd.readouterr().out
     assert 'cross-entropy' in printed and 'GML, α = 1' in printed
