@@ -30,7 +30,7 @@ from lt_mm.analysis.data_statistics import (
     rank_correlation,
     split_statistics,
 )
-from lt_mm.analysis.inputs import build_dataset, check_weights
+from lt_mm.analysis.inputs import build_dataset, check_weights, validate_as_test
 from lt_mm.analysis.model_statistics import ModelStatistics, model_statistics
 from lt_mm.checkpoints import read_checkpoint
 from lt_mm.compat import swaps_channels
@@ -88,7 +88,7 @@ def diagnose(
     runner = None
     if checkpoint is not None:
         config.load_from = str(checkpoint)
-        runner = build_runner(config)
+        runner = build_runner(config, terse=True)
         with _told():
             check_weights(unwrapped(runner.model), weights['weights'], checkpoint)
     with _told():
@@ -142,19 +142,13 @@ def _check_folder(out: Path) -> None:
 
 def _validate_as_test(config: Config, out: Path) -> None:
     """Let ``Runner.test`` run the validation set in order."""
-    if config.get('val_dataloader') is not None:
-        config.test_dataloader = config.val_dataloader
-    if config.get('test_dataloader') is None:
-        raise DiagnosisError(
-            f'{config.filename} has no val_dataloader and no test_dataloader: add one.'
-        )
+    with _told():
+        validate_as_test(config)
     loader = copy.deepcopy(dict(config.test_dataloader))
     loader.pop('batch_sampler', None)
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
     config.test_dataloader = loader
-    config.test_evaluator = []
     config.test_cfg = dict()
-    config.resume = False
     config.work_dir = str(out)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -44,6 +45,25 @@ def check_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], checkpo
             f'Checkpoint {checkpoint} lacks {len(missing)} weights of the model, such as '
             f'{missing[-1]}: give that of a trained model of this config, not of a backbone alone.'
         )
+
+
+def validate_as_test(config: Config) -> None:
+    """Let ``Runner.test`` run the validation set, without the metrics of the config.
+
+    Args:
+        config: changed in place.
+
+    Raises:
+        ValueError: if there is none, nor a test set in its place.
+    """
+    if config.get('val_dataloader') is not None:
+        config.test_dataloader = config.val_dataloader
+    if config.get('test_dataloader') is None:
+        raise ValueError(
+            f'{config.filename} has no val_dataloader and no test_dataloader: add one.'
+        )
+    config.test_evaluator = []
+    config.resume = False
 
 
 def build_dataset(loader: Mapping, split: str) -> Dataset:

@@ -23,13 +23,13 @@ from lt_mm.analysis.alpha_sweep import (
     prior_offset,
     trained_alpha,
 )
-from lt_mm.analysis.inputs import build_dataset, check_weights
+from lt_mm.analysis.inputs import build_dataset, check_weights, validate_as_test
 from lt_mm.checkpoints import load_weights
 from lt_mm.datasets.class_counting import count_samples
 from lt_mm.engine.distributed import build_runner, unwrapped
 from lt_mm.evaluation.per_class import log
 from lt_mm.functional.post_compensation import NEVER
-from lt_mm.functional.prior_shift import estimate_prior, fit_class_offsets, fit_temperature
+from lt_mm.functional.prior_shift import estimate_prior, fit_calibration, fit_class_offsets
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.structures import ClassCounts, ClassGroups
 
@@ -126,7 +126,7 @@ def sweep(config: Config, checkpoint: str, settings: SweepSettings) -> SweepResu
     _validate_as_test(config, checkpoint)
     build_dataset(config.test_dataloader, 'validation')
     weights = load_weights(checkpoint)
-    runner = build_runner(config)
+    runner = build_runner(config, terse=True)
     check_weights(unwrapped(runner.model), weights, checkpoint)
     dataset = runner.test_loop.dataloader.dataset
     if len(dataset) < 2:
@@ -286,14 +286,20 @@ class _Sweep:
             seen = self.log_prior.isfinite()
             prior = self.log_prior.double().masked_fill(~seen, 0) * (1 - self.present)
             prior = prior.masked_fill(~seen, -torch.inf).softmax(dim=0)
-            # EM takes confidence at its word.
-            temperature = fit_temperature(*self.metric.kept(CHOOSE))
-            probabilities = (kept.logits.double() / temperature).softmax(dim=1)
-            estimate = estimate_prior(probabilities, prior)
+            # EM takes confidence at its word, so that scores are first made those of the labels of
+            # the other half.
+            calibrating = self.metric.kept(CHOOSE)
+            labels = self.metric.labelled[CHOOSE].double() + 1
+            labels = (labels * seen) / (labels * seen).sum()
+            ratio = labels.log() - prior.log()
+            ratio = ratio.masked_fill(~seen, NEVER)
+            temperature, bias = fit_calibration(*calibrating, ratio)
+            probabilities = (kept.logits.double() / temperature + bias + ratio).softmax(dim=1)
+            estimate = estimate_prior(probabilities, labels)
             labelled = self.metric.labelled[REPORT].double()
             result.priors = dict(estimated=estimate, true=labelled / labelled.sum())
             row = prior_offset(self.log_prior, estimate, self.present)
-            found['em'] = (temperature * row).masked_fill(row <= NEVER, NEVER)
+            found['em'] = (temperature * (row + bias)).masked_fill(row <= NEVER, NEVER)
         return found
 
 
@@ -310,15 +316,10 @@ def _evaluation(config: Config) -> tuple[int, ClassGroups]:
 
 
 def _validate_as_test(config: Config, checkpoint: str) -> None:
-    """Let ``Runner.test`` run the validation set."""
-    if config.get('val_dataloader') is not None:
-        config.test_dataloader = config.val_dataloader
-    if config.get('test_dataloader') is None:
-        raise ValueError('the config has no val_dataloader; add one.')
-    config.test_evaluator = []
+    """Let ``Runner.test`` run the validation set through the model of a checkpoint."""
+    validate_as_test(config)
     config.test_cfg = config.get('test_cfg') or dict()
     config.load_from = str(checkpoint)
-    config.resume = False
 
 
 def _replace_metric(runner: Runner, metric: AlphaSweep) -> None:

@@ -265,16 +265,22 @@ def _cosine(config: Config, temperature: float, context: Context) -> None:
 
 def _gml(config: Config, alpha: float, context: Context) -> None:
     teacher, distilled = config.model.get('teacher'), config.get('earlier_stages')
+    task = task_of(config)
+    heads = config.model['decode_head' if task == SEGMENTATION else 'head']
+    own = (heads[-1] if isinstance(heads, Sequence) else heads).get('contrast') or {}
     _make_plain(config)
     _put_losses(config, dict(type='lt_mm.LogitAdjustedLoss', alpha=alpha))
-    contrast = dict(type='lt_mm.GMLLoss', alpha=alpha)
-    if task_of(config) == CLASSIFICATION:
+    contrast = dict(type='lt_mm.GMLLoss')
+    if task == CLASSIFICATION:
         # Mixed images have no class to be contrasted by.
         (config.model.get('train_cfg') or {}).pop('augments', None)
         contrast.update(size=16384, min_size=2)
+    if type_name({**contrast, **own}) == 'GMLLoss':
+        contrast.update(own)
+    contrast.update(alpha=alpha)
     _wrap(config, contrast=contrast)
     if teacher is not None:
-        network = 'Classifier' if task_of(config) == CLASSIFICATION else 'EncoderDecoder'
+        network = 'Classifier' if task == CLASSIFICATION else 'EncoderDecoder'
         config.model.update(type=f'lt_mm.LongTail{network}', teacher=teacher)
         if distilled:
             config.earlier_stages = distilled
@@ -319,8 +325,8 @@ def _make_plain(config: Config) -> None:
 
 def _plain_head(head: Mapping, task: str) -> ConfigDict:
     head = ConfigDict(head)
-    with DefaultScope.overwrite_default_scope('lt_mm'):
-        defaults = getattr(MODELS.get(f'lt_mm.{type_name(head)}'), 'defaults', None)
+    name = f'lt_mm.{type_name(head)}'
+    defaults = getattr(MODELS.get(name), 'defaults', None) if name in MODELS else None
     is_ours = type_name(head) == type_name(dict(type=_HEADS[task]))
     if not is_ours and (defaults is None or not str(head.type).startswith('lt_mm.')):
         return head
@@ -463,8 +469,8 @@ VARIANTS = {
     ),
     'gml': Variant(
         'GML', _gml, 'alpha', _ALPHAS,
-        note='without a teacher unless the config gives one: its keys are the features of the '
-        'model itself',
+        note='with teacher and settings of GMLLoss as far as the config gives them; without a '
+        'teacher, keys are the features of the model itself',
     ),
 }  # fmt: skip
 """Name to method, in the order they are listed to users."""

@@ -50,7 +50,7 @@ def write_report(
     )
     pages.filters.update(percent=_percent, number=_number, short=_short)
     names = content['group_names']
-    rows = sorted(content['classes'], key=lambda row: (-row['train']['count'], row['index']))
+    rows = _by_frequency(content)
     most = max(row['train']['count'] for row in rows)
     page = pages.get_template('diagnosis.html').render(
         content,
@@ -59,7 +59,7 @@ def write_report(
         bar=lambda count: 100 * math.log1p(count) / math.log1p(most) if most else 0,
         colors={name: COLORS[i % len(COLORS)] for i, name in enumerate(names)} | {'': '#777777'},
         pictures=pictures,
-        figures=_figures(content, rows),
+        figures=_figures(content),
         shade=lambda share, color: _shade(share, color),
         model=content.get('model'),
     )
@@ -128,7 +128,16 @@ def _span(places: np.ndarray, length: int) -> tuple[int, int]:
     return int(start), int(start + side)
 
 
-def _figures(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
+def draw_figures(content: Mapping[str, Any]) -> dict[str, Figure]:
+    """The charts of the page.
+
+    Args:
+        content: as for :func:`write_report`.
+
+    Returns:
+        Names to charts; those of the model only where it was run.
+    """
+    rows = _by_frequency(content)
     model = content.get('model')
     figures = dict(frequencies=_frequencies(content, rows))
     if model:
@@ -140,6 +149,15 @@ def _figures(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
                 figures[f'{what}_norm'] = _norms(content, rows, values, what)
         if model.get('regions'):
             figures['regions'] = _regions(content)
+    return figures
+
+
+def _by_frequency(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return sorted(content['classes'], key=lambda row: (-row['train']['count'], row['index']))
+
+
+def _figures(content: Mapping[str, Any]) -> dict[str, Markup]:
+    figures = draw_figures(content)
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'lt_mm', 'font.size': TEXT}):
         return {name: _svg(figure) for name, figure in figures.items()}
 

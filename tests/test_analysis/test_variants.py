@@ -221,6 +221,13 @@ def test_a_teacher_of_the_config_teaches_gml():
     gml = derive(config, 'gml', Context('', '', 1))
     assert gml.model.type == 'lt_mm.LongTailEncoderDecoder'
     assert 'teacher' in gml.model and gml.earlier_stages
+    contrast = gml.model.decode_head.contrast
+    assert (contrast.size, contrast.alpha) == (config.model.decode_head.contrast.size, 0.2)
+    other = config.copy()
+    other.model.decode_head.contrast = dict(type='lt_mm.BalancedContrastiveLoss', temperature=0.1)
+    assert derive(other, 'gml', Context('', '', 1)).model.decode_head.contrast == dict(
+        type='lt_mm.GMLLoss', alpha=0.2
+    )
     assert not derive(config, 'la', Context('', '', 1)).get('earlier_stages')
 
 

@@ -91,10 +91,14 @@ def test_a_folded_segmentor_does_as_the_sweep_said(run_tool, segmentor, tmp_path
     assert (tmp_path / 'out' / 'alphas.png').stat().st_size > 5000
 
 
-def test_a_folded_classifier_does_as_the_sweep_said(run_tool, classifier, tmp_path):
+def test_a_folded_classifier_does_as_the_sweep_said(run_tool, classifier, tmp_path, capfd):
     config, checkpoint = classifier
     arguments = ('--fold', 1, '--fit-offsets', '--em', '--out', tmp_path / 'out')
     run_tool(TOOL, config, checkpoint, *arguments, cwd=tmp_path)
+    # The config is for the log file, not for the screen.
+    assert 'Hooks will be executed' not in ''.join(capfd.readouterr())
+    (log,) = (tmp_path / 'out').glob('*/*.log')
+    assert 'Hooks will be executed' in log.read_text()
     row = next(r for r in rows_of(tmp_path / 'out' / 'alphas.csv') if r['alpha'] == '1')
     found = evaluated(run_tool, tmp_path / 'out' / 'alpha_1', tmp_path / 't', 'accuracy/top1')
     assert found == pytest.approx(float(row['top1']), abs=1e-3)

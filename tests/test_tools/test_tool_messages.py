@@ -35,6 +35,23 @@ def test_missing_data_stops_before_the_model_is_built(stopped, trained, tmp_path
     assert not (tmp_path / 'work_dirs').exists()
 
 
+def test_an_empty_folder_stops_before_the_model_is_built(stopped, trained, tmp_path):
+    (tmp_path / 'data' / 'images').mkdir(parents=True)
+    (tmp_path / 'data' / 'labels').mkdir()
+    config, checkpoint = trained / 'configs' / 'tiny.py', tmp_path / 'any.pth'
+    checkpoint.touch()
+    for images in (tmp_path / 'data' / 'images', trained / 'data' / 'images'):
+        for name, argv in (('train', []), ('test', [checkpoint])):
+            options = [
+                f'{name}_dataloader.dataset.data_root={images.parent}',
+                f'{name}_dataloader.dataset.img_suffix=.tif',
+            ]
+            line = stopped(f'{name}.py', config, *argv, '--cfg-options', *options, cwd=tmp_path)
+            assert f'{images} holds no file' in line
+            assert f'{name}_dataloader.dataset.data_prefix.img_path=PATH' in line
+            assert ("'.tif' (img_suffix)" in line) == (images.parent == trained / 'data')
+
+
 def test_mixed_precision_without_accelerator(stopped, trained, tmp_path, monkeypatch):
     monkeypatch.setattr('lt_mm.engine.launch.get_device', lambda: 'cpu')
     config = trained / 'configs' / 'tiny.py'
@@ -66,6 +83,8 @@ def test_mixed_precision_with_accelerator(tools, trained, monkeypatch):
         ('train.py', ['absent.py'], 'absent.py'),
         ('train.py', ['tiny.py', '--resume', 'absent.pth'], 'absent.pth'),
         ('test.py', ['tiny.py', 'absent.pth'], 'absent.pth'),
+        ('test.py', ['tiny.py', 'tiny.py', '--out', 'x.pkl'], 'x.pkl, but the predictions of'),
+        ('test.py', ['tiny.py', 'tiny.py', '--out', 'tiny.py'], 'tiny.py, which is a file'),
         (
             'test.py',
             ['tiny.py', 'tiny.py', '--tta', '--cfg-options', 'tta_model=None'],

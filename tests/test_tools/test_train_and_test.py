@@ -130,3 +130,6 @@ def test_classification_config_trains_and_evaluates(run_tool, write_config, tmp_
     # mmpretrain names a picture by its file alone, so the folders cat and dog share theirs.
     assert len(list((tmp_path / 'painted').glob('*.png'))) == 3
     assert (tmp_path / 'out' / 'predictions.pkl').stat().st_size > 0
+    # The name of a file is that of a file, as in the tools of mmpretrain.
+    run_tool('test.py', 'cls.py', 'w/epoch_1.pth', '--out', 'kept/x.pkl', cwd=tmp_path)
+    assert (tmp_path / 'kept' / 'x.pkl').is_file()

@@ -1,5 +1,6 @@
 """Tools run nothing that a checkpoint brings, unless it is said to be trusted."""
 
+import contextlib
 import pathlib
 import shutil
 
@@ -91,4 +92,24 @@ def test_export(run_tool, trained, bomb, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_tool(*command, '--trust-checkpoint', cwd=tmp_path)
     assert 'the model has nothing of lt_mm' in capsys.readouterr().err
+    assert (tmp_path / 'trace').exists()
+
+
+READERS = {
+    'alpha_sweep.py': ['--out', 'sweep'],
+    'diagnose.py': ['--out', 'diagnosis'],
+    'confusion_matrix.py': [],
+    'benchmark.py': [],
+}
+
+
+@pytest.mark.parametrize('tool', READERS)
+def test_analysis(run_tool, trained, bomb, tmp_path, capsys, tool):
+    command = (f'analysis_tools/{tool}', trained / 'configs' / 'tiny.py', bomb, *READERS[tool])
+    with pytest.raises((SystemExit, CodeInCheckpointError)) as refused:
+        run_tool(*command, cwd=tmp_path)
+    assert '--trust-checkpoint' in capsys.readouterr().err + str(refused.value)
+    assert not (tmp_path / 'trace').exists()
+    with contextlib.suppress(SystemExit):
+        run_tool(*command, '--trust-checkpoint', cwd=tmp_path)
     assert (tmp_path / 'trace').exists()

@@ -22,6 +22,7 @@ from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.launch import add_config_arguments, load_config, stop
 from lt_mm.export.exported_model import export_model
 from lt_mm.visualization.alpha_sweep import plot_alpha_sweep
+from lt_mm.visualization.backends import add_to_backends
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,7 +130,8 @@ def main() -> None:
         result = sweep(config, args.checkpoint, settings)
     except (ValueError, FileNotFoundError) as error:
         stop(f'Cannot sweep {args.config} with {args.checkpoint}: {error}')
-    write(result, alphas, out)
+    picture = write(result, alphas, out)
+    add_to_backends(original, dict(alpha_sweep=picture), out)
     Console(width=160).print(alpha_table(result))
     Console(width=160).print(gain_table(result))
     for line in explanation(result):
@@ -199,8 +201,8 @@ def explanation(result: SweepResult) -> list[str]:
     return lines
 
 
-def write(result: SweepResult, alphas: tuple[float, ...], out: Path) -> None:
-    """Write alphas.csv, sweep.json and alphas.png."""
+def write(result: SweepResult, alphas: tuple[float, ...], out: Path) -> Path:
+    """Write alphas.csv, sweep.json and alphas.png, and return the last."""
     with (out / 'alphas.csv').open('w', newline='', encoding='utf-8') as file:
         table = csv.writer(file)
         table.writerow(['alpha', 'images', *result.whole])
@@ -234,6 +236,7 @@ def write(result: SweepResult, alphas: tuple[float, ...], out: Path) -> None:
     )
     for path in (out / 'alphas.csv', out / 'sweep.json', picture):
         print(path)
+    return picture
 
 
 def fold(config: Config, checkpoint: str, alpha: float, result: SweepResult, out: Path) -> None:

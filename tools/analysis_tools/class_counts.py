@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from lt_mm.datasets.class_counting import count_classes
 from lt_mm.engine.launch import select_variant
+from lt_mm.visualization.backends import add_to_backends
 from lt_mm.visualization.class_counts import draw_class_counts
 
 
@@ -45,7 +46,8 @@ def main(args: list[str] | None = None) -> None:
             f'{empty} of them empty, imbalance factor {counts.imbalance_factor:,.1f}: '
             f'{folder / unit}.json'
         )
-    draw_class_counts(list(counted.values()), folder / 'class_counts.png')
+    figure = draw_class_counts(list(counted.values()), folder / 'class_counts.png')
+    add_to_backends(config, dict(class_counts=figure), folder)
     print(f'Bar chart: {folder / "class_counts.png"}')
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from lt_mm.analysis.advice import Commands
 from lt_mm.analysis.diagnosis import NAME, DiagnosisError, diagnose
 from lt_mm.engine.launch import add_config_arguments, load_config, stop
+from lt_mm.visualization.backends import add_to_backends
+from lt_mm.visualization.diagnosis import draw_figures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +56,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f'Interrupted. Run it again: what was counted is kept in {out}.', file=sys.stderr)
         raise SystemExit(130) from None
+    add_to_backends(cfg, draw_figures(content), out)
     for one in content['advice']:
         print(f'- {one["finding"]}\n  {one["advice"]}\n    {one["command"]}')
     print(f'Report: {out / NAME}.html, figures: {out / NAME}.json')

@@ -30,7 +30,9 @@ def parse_args() -> argparse.Namespace:
         'repository; the last column holds the others against the first',
     )
     parser.add_argument(
+        '--shape',
         '--size',
+        dest='size',
         nargs='+',
         type=int,
         metavar='PIXELS',

@@ -1,11 +1,11 @@
-"""tools/analysis_tools/model_costs.py on configs of the repository."""
+"""tools/analysis_tools/get_flops.py on configs of the repository."""
 
 import json
 import re
 
 import pytest
 
-TOOL = 'analysis_tools/model_costs.py'
+TOOL = 'analysis_tools/get_flops.py'
 CLS = 'configs/digits_lt/ce_resnet8_digits-lt.py'
 SEG = 'configs/digit_scenes/gml_fcn_r18_digits.py'
 
