@@ -98,6 +98,11 @@ def trust_checkpoints(trusted: bool = True) -> None:
     _trusted = trusted
 
 
+def trust_of_children() -> dict[str, str]:
+    """What to set in the environment of processes that trust what this one does."""
+    return {TRUST: '1'} if _trusts() else {}
+
+
 def read_safely_everywhere() -> None:
     """Let mmengine read each checkpoint as :func:`read_checkpoint` does, from wherever it comes.
 

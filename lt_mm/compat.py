@@ -135,6 +135,11 @@ def resume_from(runner: Runner, checkpoint: str) -> None:
     runner._load_from = checkpoint
 
 
+def resumes(runner: Runner) -> bool:
+    """Whether what a Runner loads is to be gone on with."""
+    return bool(runner._resume)
+
+
 def resumed_from(runner: Runner) -> str | None:
     """Path or address of what a Runner has resumed; None if it has not."""
     return runner._load_from if runner._resume else None

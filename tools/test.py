@@ -20,9 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='.pth file, or the address of one')
     parser.add_argument(
         '--out',
-        metavar='DIR',
+        metavar='PATH',
         help='folder for the predictions: one PNG of class ids an image for segmentation, '
-        'predictions.pkl for classification',
+        'predictions.pkl for classification, or the path of that .pkl file',
     )
     parser.add_argument('--show', action='store_true', help='show every prediction in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='folder for painted predictions')
@@ -98,15 +98,24 @@ def keep_predictions(cfg: Config, out: str) -> None:
 
     Args:
         cfg: changed in place.
-        out: folder; made if it does not exist.
+        out: folder; made if it does not exist. For classification also the path of a .pkl file.
 
     Raises:
-        SystemExit: if no metric of a segmentation config can write predictions.
+        SystemExit: if no metric of a segmentation config can write predictions, or ``out`` is a
+            file, or the name of one where a folder is wanted.
     """
     evaluators = cfg.get('test_evaluator') or []
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators)
-    if cfg.get('default_scope') == 'mmpretrain':
-        path = str(Path(out, 'predictions.pkl'))
+    classify = cfg.get('default_scope') == 'mmpretrain'
+    is_pickle = Path(out).suffix in ('.pkl', '.pickle') and not Path(out).is_dir()
+    if is_pickle and not classify:
+        stop(
+            f'--out is {out}, but the predictions of a segmentor are a PNG an image: give a folder.'
+        )
+    if Path(out).is_file() and not is_pickle:
+        stop(f'--out is {out}, which is a file: give a folder for the predictions.')
+    if classify:
+        path = str(out if is_pickle else Path(out, 'predictions.pkl'))
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=path)]
         return
     with METRICS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
@@ -137,7 +146,7 @@ def main() -> None:
     # A config that resumes would ask for the state of an optimizer, which testing has not.
     cfg.resume = False
     try:
-        check_dataset_paths(cfg, ('test_dataloader',))
+        check_dataset_paths(cfg, ('test_dataloader',), suffixes=True)
     except FileNotFoundError as error:
         stop(str(error))
     if args.show or args.show_dir:

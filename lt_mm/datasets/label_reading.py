@@ -159,7 +159,8 @@ class LabelReader:
         labels = np.asarray(results[self.key])
         if self.key == 'gt_seg_map' and labels.ndim > 2:
             raise _no_label_a_pixel(path, labels)
-        if labels.dtype.kind not in 'iub' and (labels != np.floor(labels)).any():
+        kind = labels.dtype.kind
+        if kind not in 'iubf' or (kind == 'f' and (labels != np.floor(labels)).any()):
             raise ValueError(
                 f"'{path}' has labels of {labels.dtype} that are no whole numbers: save it as "
                 'whole numbers'
@@ -407,7 +408,7 @@ def _check_depth(path: str, labels: np.ndarray, backend_args: dict | None) -> No
     """Refuse what mmseg's loaders, which make 8 bits of all labels, would make something else of.
 
     Raises:
-        ValueError: If a label is beyond 8 bits, or there are several channels.
+        ValueError: If a label is no whole number of 8 bits, or there are several channels.
     """
     backend = get_file_backend(path, backend_args=backend_args)
     is_local = isinstance(backend, LocalBackend)
@@ -424,12 +425,15 @@ def _check_depth(path: str, labels: np.ndarray, backend_args: dict | None) -> No
                 raise _no_label_a_pixel(path, labels)
             if image.mode not in ('1', 'L', 'P'):
                 values = np.asarray(image)
-                if values.min() < 0 or values.max() > 255:
-                    wrong = values.min() if values.min() < 0 else values.max()
+                with np.errstate(invalid='ignore'):
+                    wrong = np.unique(values[values != values.astype(np.uint8)])
+                    kept = wrong.astype(np.uint8)
+                if wrong.size > 0:
+                    worst = 0 if wrong[0] < 0 else -1
                     raise ValueError(
-                        f"'{path}' holds label {wrong}, which mmseg would read as "
-                        f'{int(wrong) % 256}, as it keeps 8 bits: save labels from 0 to 255, or '
-                        'read them with a loader of your own'
+                        f"'{path}' holds label {wrong[worst]}, which mmseg would read as "
+                        f'{kept[worst]}, as it keeps 8 bits: save labels from 0 to 255, or read '
+                        'them with a loader of your own'
                     )
     except UnidentifiedImageError:
         # The loader has read it with a backend of another kind.

@@ -1,6 +1,7 @@
 """Data sets as configs describe them: found inside wrappers, checked, read with other pipelines."""
 
 import inspect
+import os
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,26 +27,30 @@ DOWNLOADS = {
 }
 
 
-def check_dataset_paths(cfg: Config, dataloaders: Sequence[str] = DATALOADERS) -> None:
-    """Check that the folders and annotation files of all datasets in ``cfg`` exist.
+def check_dataset_paths(
+    cfg: Config, dataloaders: Sequence[str] = DATALOADERS, suffixes: bool = False
+) -> None:
+    """Check that the folders and annotation files of all datasets in ``cfg`` exist and hold some.
 
     Looked at are ``data_prefix`` and ``ann_file``, joined with ``data_root`` as mmengine does, or
     ``data_root`` alone, inside any nesting of wrappers (``dataset``, ``datasets``). No dataset is
     instantiated. Let through are remote paths, and dataset classes that fetch or make their data:
     those with a truthy attribute ``makes_itself_when_missing``, and those whose argument
-    ``download`` is true.
+    ``download`` is true. Labels of a test may be absent.
 
     Args:
         cfg: a config of mmseg or mmpretrain; ``default_scope`` says where the names of
             datasets are looked up.
         dataloaders: keys of ``cfg`` to look at; those absent or None are skipped.
             Defaults to the loaders for training, validation and test.
+        suffixes: whether folders of images have to hold some whose names end in the dataset's
+            ``img_suffix``. Defaults to False.
 
     Raises:
-        FileNotFoundError: with the name of the first dataset that is missing, its absolute path
-            and the options that would set it.
+        FileNotFoundError: with the name of the first dataset that is missing or empty, its absolute
+            path and the options that would set it.
     """
-    missing = []
+    missing, empty = [], []
     for name in dataloaders:
         loader = cfg.get(name)
         if loader is None:
@@ -54,7 +59,9 @@ def check_dataset_paths(cfg: Config, dataloaders: Sequence[str] = DATALOADERS) -
             cls = _dataset_class(dataset, cfg.get('default_scope'))
             if not _gets_its_own_data(cls, dataset):
                 missing += [(cls, dataset, *found) for found in _missing_paths(dataset, option)]
+                empty += [(cls, *found) for found in _empty_folders(cls, dataset, option, suffixes)]
     if not missing:
+        _refuse_empty(empty)
         return
     cls, dataset, _, path = missing[0]
     settings = dict.fromkeys(f'{key}=PATH' for *_, key, other in missing if other == path)
@@ -132,8 +139,62 @@ def _gets_its_own_data(cls: type | None, dataset: Mapping) -> bool:
     return False
 
 
+def _refuse_empty(empty: Sequence[tuple[type | None, str, str, str]]) -> None:
+    if not empty:
+        return
+    cls, _, path, suffix = empty[0]
+    settings = dict.fromkeys(f'{key}=PATH' for _, key, other, _ in empty if other == path)
+    which = f" whose name ends in '{suffix}' (img_suffix)" if suffix else ''
+    raise FileNotFoundError(
+        f'The data of {cls.__name__ if cls else "a dataset"} is missing, {path} holds no '
+        f'file{which}: put it there, or say where it is with --cfg-options {" ".join(settings)}'
+    )
+
+
+def _empty_folders(
+    cls: type | None, dataset: Mapping, option: str, suffixes: bool
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (dotted key, absolute path, suffix) of folders without a file of that suffix."""
+    for key, _, path in _paths(dataset):
+        suffix = ''
+        if suffixes and key == 'data_prefix.img_path' and not dataset.get('ann_file'):
+            parameters = inspect.signature(cls.__init__).parameters if cls else {}
+            default = parameters['img_suffix'].default if 'img_suffix' in parameters else ''
+            suffix = dataset.get('img_suffix', default)
+        suffix = suffix if isinstance(suffix, str) else ''
+        unlabelled = option.startswith('test_') and 'seg_map' in key
+        if osp.isdir(path) and not unlabelled and not _holds_a_file(path, suffix):
+            yield f'{option}.{key}', osp.abspath(path), suffix if _holds_a_file(path) else ''
+
+
+def _holds_a_file(folder: str, suffix: str = '') -> bool:
+    """Whether there is a file of that name, at any depth, or what cannot be looked into."""
+    folders = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.name.endswith(suffix):
+                    return True
+    except OSError:
+        return True
+    return any(_holds_a_file(inner, suffix) for inner in folders)
+
+
 def _missing_paths(dataset: Mapping, option: str) -> Iterator[tuple[str, str]]:
     """Yield (dotted key, absolute path) of what does not exist."""
+    root = dataset.get('data_root') or ''
+    for key, value, path in _paths(dataset):
+        if osp.exists(path):
+            continue
+        if root and not osp.isabs(value) and not osp.exists(root):
+            key, path = 'data_root', root
+        yield f'{option}.{key}', osp.abspath(path)
+
+
+def _paths(dataset: Mapping) -> Iterator[tuple[str, str, str]]:
+    """Yield (key, value, path) of what the dataset reads from this machine."""
     if (dataset.get('backend_args') or {}).get('backend', 'local') != 'local':
         return
     root = dataset.get('data_root') or ''
@@ -148,8 +209,5 @@ def _missing_paths(dataset: Mapping, option: str) -> Iterator[tuple[str, str]]:
             continue
         value = osp.expanduser(value)
         path = osp.join(root, value)
-        if not path or '://' in path or osp.exists(path):
-            continue
-        if root and not osp.isabs(value) and not osp.exists(root):
-            key, path = 'data_root', root
-        yield f'{option}.{key}', osp.abspath(path)
+        if path and '://' not in path:
+            yield key, value, path

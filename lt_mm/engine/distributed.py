@@ -28,6 +28,8 @@ _VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
+GUARD = 'lt_mm.TrainingGuardHook'
+
 
 @MODEL_WRAPPERS.register_module()
 class CPUDistributedDataParallel(MMDistributedDataParallel):
@@ -111,14 +113,17 @@ def prepare_distributed(cfg: Config) -> None:
         cfg.model_wrapper_cfg = wrapper
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, terse: bool = False) -> Runner:
     """The Runner of a config that :func:`~lt_mm.engine.launch.load_config` read.
 
     mmengine's own hooks for checkpoints become a :class:`~lt_mm.engine.hooks.SafeCheckpointHook`,
-    which does the same and survives more.
+    which does the same and survives more. A :class:`~lt_mm.engine.hooks.TrainingGuardHook` is added
+    unless there is one.
 
     Args:
         cfg: with ``launcher`` set; changed in place.
+        terse: whether what is told in several lines, such as the whole config, is in the log file
+            only.
 
     Raises:
         SystemExit: if the launcher left out what it should have told this process.
@@ -126,7 +131,30 @@ def build_runner(cfg: Config) -> Runner:
     prepare_distributed(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     replace_default_hook(cfg, 'checkpoint', 'CheckpointHook', 'lt_mm.SafeCheckpointHook')
+    hooks = cfg.get('custom_hooks') or []
+    # A hook may be given as an object.
+    if not any(isinstance(hook, dict) and hook.get('type') == GUARD for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=GUARD)]
+    if terse:
+        kind = RUNNERS.get(cfg.get('runner_type', 'Runner'))
+        return type(kind.__name__, (_Terse, kind), {}).from_cfg(cfg)
     return RUNNERS.build(cfg)
+
+
+class _Terse:
+    """A Runner whose screen shows single lines."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_short)
+        return logger
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    """Whether a message is a line, or a warning of any length."""
+    return record.levelno > logging.INFO or '\n' not in record.getMessage().strip()
 
 
 def replace_default_hook(cfg: Config, name: str, kind: str, ours: str) -> None:

@@ -4,13 +4,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from lt_mm.checkpoints import trust_checkpoints
+from lt_mm.registry import REGISTRIES
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -112,7 +113,8 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
         With ``launcher`` and ``work_dir`` set, and its ``default_scope`` made current.
 
     Raises:
-        SystemExit: if there is no such config file, or it has no such variant.
+        SystemExit: if there is no such config file, it has no such variant, or it names a component
+            of lt_mm without the prefix.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if 'trust_checkpoint' in args:
@@ -121,8 +123,9 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
     if not path.is_file():
         path = root / args.config
     if not path.is_file():
+        places = ' and not in '.join(map(str, dict.fromkeys((Path.cwd(), root))))
         stop(
-            f'Config {args.config} is neither in {Path.cwd()} nor in {root}: check its spelling, '
+            f'Config {args.config} is not in {places}: check its spelling, '
             f'or give its absolute path.'
         )
     cfg = Config.fromfile(path)
@@ -136,6 +139,7 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     init_default_scope(cfg.get('default_scope') or 'mmengine')
+    _refuse_missing_prefix(cfg.to_dict())
     if cfg.get('default_scope') == 'mmpretrain':
         _set_mmpretrain_loader_defaults(cfg)
     return cfg
@@ -177,6 +181,27 @@ def select_variant(cfg: Config, name: str | None) -> None:
         )
     cfg.merge_from_dict(variants[name])
     cfg.variant = name
+
+
+def _refuse_missing_prefix(settings: Any, key: str = '') -> None:
+    """Stop at a component of lt_mm that is named without it, which mmengine does not find.
+
+    Args:
+        settings: of a config, or part of them.
+        key: dotted key of the part.
+
+    Raises:
+        SystemExit: if there is one.
+    """
+    items = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    for name, value in items:
+        if isinstance(value, dict | list | tuple):
+            _refuse_missing_prefix(value, f'{key}{name}.')
+        elif name == 'type' and isinstance(value, str) and '_scope_' not in settings:
+            for registry in REGISTRIES:
+                with registry.parent.switch_scope_and_registry(None) as current:
+                    if value in registry.module_dict and current.get(value) is None:
+                        stop(f"{key}type is '{value}': write 'lt_mm.{value}'.")
 
 
 def _set_mmpretrain_loader_defaults(cfg: Config) -> None:

@@ -17,6 +17,7 @@ from lt_mm.evaluation.per_class import TrainingClasses, log
 from lt_mm.evaluation.sample_scores import (
     ACTIVATIONS,
     check_sums,
+    has_several_views,
     is_merged,
     of_classifier,
     of_segmentor,
@@ -90,6 +91,7 @@ class CalibrationError(BaseMetric):
     """
 
     default_prefix = 'calibration'
+    certain_figures = ('ECE', 'MCE', 'classwise_ECE', 'NLL', 'Brier')
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class CalibrationError(BaseMetric):
             unit: TrainingClasses('CalibrationError', unit, groups, class_counts, kwargs)
             for unit in ('images', 'pixels')
         }
+        self.classes['images'].refuse_names(['classwise'])
         super().__init__(**kwargs)
         if not isinstance(num_bins, int) or num_bins < 1:
             raise ValueError(
@@ -147,11 +150,7 @@ class CalibrationError(BaseMetric):
 
     def _shows_views(self, data_batch: Any, data_samples: Sequence[dict]) -> bool:
         """Whether scores are those of one of several views, with a warning the first time."""
-        inputs = data_batch.get('inputs') if isinstance(data_batch, Mapping) else None
-        views = isinstance(inputs, list | tuple) and any(
-            isinstance(view, list | tuple) for view in inputs
-        )
-        if not views and not any(map(is_merged, data_samples)):
+        if not has_several_views(data_batch) and not any(map(is_merged, data_samples)):
             return self._has_views
         if not self._has_views:
             self._has_views = True

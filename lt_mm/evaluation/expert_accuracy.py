@@ -1,9 +1,12 @@
 """Accuracy of every expert beside that of all together."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from lt_mm.evaluation.long_tail_accuracy import LongTailAccuracy
+from lt_mm.evaluation.per_class import log
+from lt_mm.evaluation.sample_scores import has_several_views
 from lt_mm.registry import METRICS
 
 
@@ -15,6 +18,9 @@ class ExpertAccuracy(LongTailAccuracy):
     accuracy/expert0_top1, accuracy/expert0_few and so on. The table and the CSV file are of the
     joint prediction.
 
+    Under test-time augmentation mmpretrain merges joint scores alone, and those of experts are of
+    the first view; a warning says so, and there are no figures of experts.
+
     The head has to keep the scores of its experts:
     ``dict(type='lt_mm.MultiExpertClsHead', expert_predictions=True)``.
 
@@ -24,6 +30,8 @@ class ExpertAccuracy(LongTailAccuracy):
     Raises:
         ValueError: As of `LongTailAccuracy`; at evaluation, also if there are no scores of experts.
     """
+
+    _has_warned = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what `LongTailAccuracy` keeps of every image, jointly and for each expert.
@@ -42,6 +50,10 @@ class ExpertAccuracy(LongTailAccuracy):
                 'lt_mm.MultiExpertClsHead expert_predictions=True, or use LongTailAccuracy'
             )
         columns = [self.of_images(data_samples)]
+        if has_several_views(data_batch):
+            self._warn_of_views()
+            self.results.extend(zip(*columns, strict=True))
+            return
         for expert in range(len(data_samples[0]['expert_scores'])):
             alone = [
                 dict(gt_label=sample['gt_label'], pred_score=sample['expert_scores'][expert])
@@ -49,6 +61,16 @@ class ExpertAccuracy(LongTailAccuracy):
             ]
             columns.append(self.of_images(alone))
         self.results.extend(zip(*columns, strict=True))
+
+    def _warn_of_views(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log(
+                'ExpertAccuracy gives no figures of single experts, because mmpretrain merges the '
+                'views of test-time augmentation without their scores. Evaluate experts without '
+                'it.',
+                logging.WARNING,
+            )
 
     def compute_metrics(
         self, results: list[tuple[tuple[int, int, bool | None], ...]]

@@ -1,11 +1,14 @@
 """How many experts predictions took."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
 
+from lt_mm.evaluation.per_class import log
+from lt_mm.evaluation.sample_scores import has_several_views
 from lt_mm.registry import METRICS
 
 
@@ -15,7 +18,8 @@ class ExpertUsage(BaseMetric):
 
     The keys are experts/mean, and experts/share_1, experts/share_2 and so on in percent, up to the
     largest number that occurs. The cost of a prediction is that of the shared part and, for every
-    expert asked, of its own.
+    expert asked, of its own. Under test-time augmentation a prediction knows the number of its
+    first view alone: a warning says so, and there is no figure.
 
     Args:
         **kwargs: Arguments of `mmengine.evaluator.BaseMetric`: prefix, collect_device, collect_dir.
@@ -25,6 +29,8 @@ class ExpertUsage(BaseMetric):
     """
 
     default_prefix = 'experts'
+    certain_figures = ('mean',)
+    _has_warned = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep one number of every image.
@@ -41,6 +47,16 @@ class ExpertUsage(BaseMetric):
                 'ExpertUsage got a prediction without num_experts: use it with '
                 "head=dict(type='lt_mm.RoutedClsHead'), or leave it out"
             )
+        if has_several_views(data_batch):
+            if not self._has_warned:
+                self._has_warned = True
+                log(
+                    'ExpertUsage gives no figures, because mmpretrain merges the views of '
+                    'test-time augmentation without their numbers of experts. Evaluate usage '
+                    'without it.',
+                    logging.WARNING,
+                )
+            return
         self.results.extend(int(sample['num_experts']) for sample in data_samples)
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:

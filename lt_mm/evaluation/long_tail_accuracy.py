@@ -84,6 +84,7 @@ class LongTailAccuracy(BaseMetric):
     """
 
     default_prefix = 'accuracy'
+    certain_figures = ('top1', 'top5', 'macro', 'harmonic', 'worst')
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class LongTailAccuracy(BaseMetric):
         **kwargs: Any,
     ) -> None:
         self.classes = TrainingClasses(type(self).__name__, 'images', groups, class_counts, kwargs)
+        self.classes.refuse_names(self.certain_figures)
         super().__init__(**kwargs)
         self.output_csv = output_csv
         self.show_table = show_table

@@ -19,7 +19,7 @@ from lt_mm.evaluation.per_class import (
     table_text,
     write_csv,
 )
-from lt_mm.registry import METRICS
+from lt_mm.registry import METRICS, did_you_mean
 from lt_mm.structures import ClassCounts, ClassGroups
 
 COLUMNS = ('class', 'group', 'count', 'iou', 'acc', 'label_pixels', 'pred_pixels')
@@ -62,6 +62,8 @@ class LongTailIoUMetric(IoUMetric):
             fit the number of classes.
     """
 
+    certain_figures = ('aAcc',)
+
     def __init__(
         self,
         *,
@@ -75,8 +77,9 @@ class LongTailIoUMetric(IoUMetric):
         # mmseg's metric drops arguments it does not know: a misspelt one would go unnoticed.
         unknown = kwargs.keys() - inspect.signature(IoUMetric).parameters.keys()
         if unknown:
+            given = [f'{key}{did_you_mean(key, type(self))}' for key in sorted(unknown)]
             raise TypeError(
-                f'{name} does not know {", ".join(sorted(unknown))}: '
+                f'{name} does not know {", ".join(given)}: '
                 'give its own arguments or those of mmseg.IoUMetric.'
             )
         super().__init__(**kwargs)

@@ -22,7 +22,6 @@ from torch import Tensor
 from lt_mm.structures import ClassCounts, ClassGroups
 from lt_mm.structures.class_groups import refuse_old_arguments
 
-_BASES = set(BaseMetric.__mro__)
 MAX_NAMED = 30
 WIDTH = 200
 
@@ -58,6 +57,22 @@ class TrainingClasses:
         self.groups = ClassGroups.of(groups, unit)
         self.class_counts = None if class_counts is None else ClassCounts.of(class_counts, unit)
         self._warned = False
+
+    def refuse_names(self, taken: Sequence[str]) -> None:
+        """Refuse groups whose names would make figures of the metric be overwritten.
+
+        Args:
+            taken (Sequence[str]): Names that no group may have.
+
+        Raises:
+            ValueError: If a group has one of them.
+        """
+        for name in self.groups.names:
+            if name in taken:
+                raise ValueError(
+                    f'groups of {self.owner} have one called {name!r}, which is the name of a '
+                    'figure of all classes: give it another name'
+                )
 
     def counts(
         self, dataset_meta: Mapping[str, Any] | None, num_classes: int | None
@@ -121,8 +136,9 @@ class TrainingClasses:
 def check_names_of_figures(metrics: Sequence[BaseMetric]) -> None:
     """Refuse metrics whose figures have the same names, before an evaluation ends over them.
 
-    mmengine finds out at the end of the first validation. Two metrics meet if one is of a class
-    that the other extends, and their prefixes are equal.
+    mmengine finds out when the images are evaluated. Known are the metrics of this package, those
+    that they extend or take the place of, and classes derived from one of them that compute the
+    same figures; others are left to mmengine.
 
     Args:
         metrics (Sequence[BaseMetric]): Metrics of one evaluator.
@@ -131,17 +147,30 @@ def check_names_of_figures(metrics: Sequence[BaseMetric]) -> None:
         ValueError: If two of them meet.
     """
     for first, second in combinations(metrics, 2):
-        prefixes = [metric.prefix or metric.default_prefix for metric in (first, second)]
-        families = [{cls for cls in type(m).__mro__ if cls not in _BASES} for m in (first, second)]
-        meet = families[0] & families[1] or {'Accuracy', 'LongTailAccuracy'} <= {
-            cls.__name__ for family in families for cls in family
-        }
-        if prefixes[0] == prefixes[1] and meet:
+        common = [name for name in _figures(first) if name in _figures(second)]
+        if common and first.prefix == second.prefix:
             names = [type(metric).__name__ for metric in (first, second)]
+            figure = '/'.join(filter(None, (first.prefix, common[0])))
             raise ValueError(
-                f'{names[0]} and {names[1]} in one evaluator give figures of the same names: leave '
-                f"out {names[0]}, or give one a prefix of its own, such as prefix='plain'"
+                f'{names[0]} and {names[1]} in one evaluator give figures of the same names, such '
+                f"as '{figure}': leave out {names[0]}, or give one a prefix of its own, such as "
+                "prefix='plain'"
             )
+
+
+def _figures(metric: BaseMetric) -> Sequence[str]:
+    """Figures that a metric gives for certain, without prefix; none of an unknown one."""
+    # Written to files, not computed.
+    if getattr(metric, 'format_only', False):
+        return ()
+    own = getattr(metric, 'certain_figures', None)
+    if own is not None:
+        return own
+    kind = next(cls for cls in type(metric).__mro__ if 'compute_metrics' in vars(cls))
+    known = f'{kind.__module__.partition(".")[0]}.{kind.__name__}'
+    if known == 'mmpretrain.Accuracy' and len(metric.thrs) == 1:
+        return [f'top{k}' for k in metric.topk]
+    return ['aAcc'] if known == 'mmseg.IoUMetric' else ()
 
 
 def group_means(values: np.ndarray, groups: Mapping[str, Tensor]) -> dict[str, float]:

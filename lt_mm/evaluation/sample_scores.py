@@ -1,6 +1,7 @@
 """Scores and labels out of the data samples of mmpretrain (images) and of mmseg (pixels)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,19 @@ def of_segmentor(sample: dict) -> tuple[Tensor, Tensor, int]:
             f'{tuple(labels.shape)}: load annotations after Resize in the test pipeline.'
         )
     return scores.flatten(1).T, labels.flatten().to(scores.device), 1
+
+
+def has_several_views(data_batch: Any) -> bool:
+    """Whether a batch is that of test-time augmentation: several views of each image.
+
+    Args:
+        data_batch: what the data loader of a test gave, with the views first: 'inputs' is a list of
+            lists of images, or of batches of images.
+    """
+    inputs = data_batch.get('inputs') if isinstance(data_batch, Mapping) else None
+    if not isinstance(inputs, list | tuple) or len(inputs) < 2:
+        return False
+    return any(isinstance(view, list | tuple) or view.dim() > 3 for view in inputs)
 
 
 def is_merged(sample: dict) -> bool:

@@ -10,8 +10,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from lt_mm.export.plain_model import COUNTS
 from lt_mm.export.segmentor import plain_segmentor
 from lt_mm.export.settings import inference_settings
+from lt_mm.models.counts import counts_of_training
+from lt_mm.structures import ClassCounts
 
 _SHIPPED = Path(__file__).parents[1] / 'models' / 'shipped'
 
@@ -77,28 +80,55 @@ def export_model(
     # mmengine's Runner looks for it beside the model, too; inference of the mm packages does not.
     if settings.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', settings['data_preprocessor'])
+    weights, meta = checkpoint['state_dict'], checkpoint.get('meta') or {}
+    if not any(COUNTS in name and value.numel() for name, value in weights.items()):
+        # It was trained without post-compensation.
+        counts = _counts_of_training(settings, meta)
+        model = model if counts is None else _with_counts(model, counts)
     if 'head' in model:
         # mmpretrain need not be there for segmentation.
         from lt_mm.export.classifier import plain_classifier
 
         scope, plain = (
             'mmpretrain',
-            plain_classifier(model, checkpoint['state_dict'], expert, shift),
+            plain_classifier(model, weights, expert, shift),
         )
     else:
-        scope, plain = 'mmseg', plain_segmentor(model, checkpoint['state_dict'], expert, shift)
+        scope, plain = 'mmseg', plain_segmentor(model, weights, expert, shift)
     kept = inference_settings(settings, scope)
     if plain.modules:
         custom = kept.get('custom_imports', {'imports': []})
         custom = {**custom, 'imports': [*custom['imports'], *plain.modules]}
         kept = {**kept, 'custom_imports': custom}
-    meta = checkpoint.get('meta') or {}
     meta = {name: _plain(meta[name]) for name in ('dataset_meta', 'class_counts') if name in meta}
     return ExportedModel(
         Config({**kept, 'model': plain.config}),
         dict(meta=meta, state_dict=plain.weights),
         plain.modules,
     )
+
+
+def _counts_of_training(settings: Mapping, meta: Mapping) -> ClassCounts | None:
+    """As a test with the ClassCountsHook of the config finds them."""
+    hooks = [hook for hook in settings.get('custom_hooks') or () if isinstance(hook, Mapping)]
+    hook = next((h for h in hooks if str(h.get('type')).endswith('ClassCountsHook')), {})
+    given = hook.get('class_counts')
+    if given is not None:
+        given = ClassCounts.of(given, unit=hook.get('unit') or 'images')
+    return counts_of_training(meta, given, hook.get('sampler_prior', True))
+
+
+def _with_counts(settings: Any, counts: ClassCounts) -> Any:
+    """A config in which each post-compensation that names no counts is given these."""
+    if isinstance(settings, list | tuple):
+        return type(settings)(_with_counts(value, counts) for value in settings)
+    if not isinstance(settings, Mapping):
+        return settings
+    settings = {name: _with_counts(value, counts) for name, value in settings.items()}
+    own = settings.get('post_compensation')
+    if isinstance(own, Mapping) and own.get('class_counts') is None:
+        settings['post_compensation'] = {**own, 'class_counts': counts}
+    return settings
 
 
 def _plain(value: Any) -> Any:

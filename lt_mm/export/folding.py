@@ -111,8 +111,9 @@ def _classifier(layer: nn.Module) -> tuple[LinearLayer, Tensor]:
 def _nearest_mean(layer: NearestClassMeanLinear, none: Tensor) -> tuple[LinearLayer, Tensor]:
     if not layer.counts.any():
         raise ValueError(
-            'the checkpoint has no class means; give one that was saved after a validation with '
-            'lt_mm.ClassMeansHook.'
+            'the checkpoint has no class means of its weights; give one that a training with '
+            "dict(type='lt_mm.ClassMeansHook') in custom_hooks saved by its CheckpointHook, or "
+            'save runner.model.state_dict() after a runner.test() with that hook.'
         )
     means = layer.means.double()
     if layer.metric == 'dot':

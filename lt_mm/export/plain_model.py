@@ -24,6 +24,8 @@ SHIPPED = {
     'ScaledResNetV1d': ('mmpretrain', 'scaled_resnets'),
     'ScaledResNeXt': ('mmpretrain', 'scaled_resnets'),
 }
+# In the name of buffers of post-compensation.
+COUNTS = '.post_compensation.class_counts.'
 _OF_TRAINING = (
     *('teacher', 'key_momentum', 'freeze_encoder', 'freeze_decode_head', 'frozen_batch_norm'),
     *('auxiliary_head', 'train_cfg'),
@@ -136,7 +138,12 @@ def trained(task: Task, config: Mapping, weights: Mapping[str, Tensor]) -> nn.Mo
         missing, unexpected = head.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise _misfit(str(error)) from error
-    missing = [name for name in missing if not TRAINING_ONLY.match(f'{task.head}.{name}')]
+    missing = [
+        name
+        for name in missing
+        # Counts may be in the config; without any, post-compensation says so itself.
+        if not TRAINING_ONLY.match(f'{task.head}.{name}') and COUNTS not in f'.{name}'
+    ]
     if missing or unexpected:
         raise _misfit(f'{type(head).__name__}: {", ".join([*missing, *unexpected][:5])}')
     return head.eval()

@@ -1,6 +1,6 @@
 """Class counts as state of a module: handed to a model, kept in the checkpoint."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -114,6 +114,34 @@ class ClassCountsBuffer(nn.Module):
             if loaded.numel() > 0 and loaded.shape != self.counts.shape:
                 self._store(loaded.to(self.counts.device), prior.to(self.log_prior.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def counts_of_training(
+    meta: Mapping[str, Any], given: ClassCounts | None = None, sampler_prior: bool = True
+) -> ClassCounts | None:
+    """The class counts that a trained model is to be tested with, in its order of classes.
+
+    Args:
+        meta: information of its checkpoint, where ``lt_mm.ClassCountsHook`` writes them.
+        given: in place of those of the checkpoint.
+        sampler_prior: whether their prior is that of what the sampler of the training yielded.
+
+    Returns:
+        None if there are none.
+
+    Raises:
+        ValueError: if those given are of other classes.
+    """
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    numbers = meta.get('class_counts')
+    if given is None:
+        if numbers is None:
+            return None
+        given = ClassCounts(numbers, classes if len(classes or ()) == len(numbers) else None)
+    counts = given.in_order_of(classes, 'the training of the checkpoint')
+    if sampler_prior and counts.counts.tolist() == numbers:
+        counts = counts.with_prior(meta.get('class_prior'))
+    return counts
 
 
 def set_class_counts(model: nn.Module, class_counts: ClassCounts) -> list[str]:

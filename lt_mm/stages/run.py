@@ -99,7 +99,7 @@ def _check_teacher(stage: Stage) -> None:
 
 def _check_data(stage: Stage) -> None:
     try:
-        check_dataset_paths(stage.cfg, ('train_dataloader', 'val_dataloader'))
+        check_dataset_paths(stage.cfg, ('train_dataloader', 'val_dataloader'), suffixes=True)
     except FileNotFoundError as error:
         where = f' , for stage {stage.name} with {stage.options} before each key'
         stop(f'{error}{where if stage.options else ""}')

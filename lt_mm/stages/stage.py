@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
-from lt_mm.engine.distributed import build_runner
+from lt_mm.engine.config_difference import first_difference
+from lt_mm.engine.distributed import GUARD, build_runner
 from lt_mm.engine.launch import stop
 from lt_mm.engine.saved_checkpoints import LAST, last_checkpoint, saving_of, write_whole
 
@@ -226,36 +226,12 @@ class Stage:
         }
         # The tools put lt_mm.SafeCheckpointHook in place of mmengine's.
         ((content.get('default_hooks') or {}).get('checkpoint') or {}).pop('type', None)
+        # The tools add it to every config.
+        hooks = content.get('custom_hooks') or ()
+        content['custom_hooks'] = [hook for hook in hooks if hook != dict(type=GUARD)]
         if 'teacher' in self.receives:
             content.get('model', {}).pop('teacher', None)
         # Without a seed any will do.
         if (self.cfg.get('randomness') or {}).get('seed') is None:
             content.pop('randomness', None)
         return content
-
-
-def first_difference(old: Any, new: Any, key: str = '') -> tuple[str, str, str] | None:
-    """Find where two nested structures of dicts and lists differ.
-
-    Args:
-        old: One of them.
-        new: The other.
-        key: Dotted path of both.
-
-    Returns:
-        Path and both values, shortened; None if they are equal.
-    """
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        missing = _Missing()
-        pairs = {name: (old.get(name, missing), new.get(name, missing)) for name in {**old, **new}}
-    elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
-        pairs = dict(enumerate(zip(old, new, strict=True)))
-    else:
-        return None if old == new else (key, f'{old!r:.80}', f'{new!r:.80}')
-    found = (first_difference(*pair, f'{key}.{name}'.lstrip('.')) for name, pair in pairs.items())
-    return next(filter(None, found), None)
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return 'nothing'

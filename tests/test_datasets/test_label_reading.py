@@ -327,6 +327,16 @@ def test_sixteen_bits_that_would_wrap_are_refused_by_file_name(tmp_path, value):
         count_samples(make(write(tmp_path, maps)))
 
 
+@pytest.mark.parametrize('value', [0.5, np.nan, -1.0, 300.0])
+def test_floats_that_are_no_labels_are_refused_by_file_name(tmp_path, value):
+    dataset = make(write(tmp_path, [[[0, 1, 2]]]), seg_map_suffix='.tif')
+    Image.fromarray(np.array([[0, value, 2]], np.float32)).save(tmp_path / 'ann' / '0.tif')
+    with pytest.raises(ValueError, match=rf"0\.tif' holds label {value}, which mmseg would read"):
+        count_samples(dataset)
+    Image.fromarray(np.array([[0, 1, 2]], np.float32)).save(tmp_path / 'ann' / '0.tif')
+    assert counted(dataset) == tally(dataset) == [1, 1, 1]
+
+
 def test_sixteen_bits_of_small_labels_are_right(tmp_path):
     dataset = make(write(tmp_path, [np.array([[0, 1, 2, 255]], np.uint16)]))
     assert counted(dataset) == tally(dataset) == [1, 1, 1]
@@ -381,6 +391,13 @@ def test_labels_of_images_are_read_through_transforms():
 
     with pytest.raises(TypeError, match='drawn of Labels changes labels at random'):
         count_samples(Labels([0, 1] * 8, 'ab', [drawn]))
+
+
+@pytest.mark.parametrize('label', ['1', 0.5, np.nan])
+def test_labels_of_images_that_are_no_whole_numbers_are_refused(label):
+    with pytest.raises(ValueError, match=r"'1\.jpg' has labels of .* that are no whole numbers"):
+        count_samples(Labels([0, label], 'ab'))
+    assert counted(Labels([0, 1.0], 'ab')) == [1, 1]
 
 
 def test_labels_of_one_class_are_pointed_out(log):

@@ -3,8 +3,19 @@ import sys
 
 import lt_mm.datasets
 
-MODULES = [f'lt_mm.datasets.{name}' for name in ('cifar_lt', 'digits_lt', 'inaturalist')]
-NAMES = {'CIFAR10LT', 'CIFAR100LT', 'DigitsLT', 'INaturalist2017', 'INaturalist2018', 'PlacesLT'}
+MODULES = [
+    f'lt_mm.datasets.{name}'
+    for name in ('cifar_lt', 'digits_lt', 'fashion_mnist_lt', 'inaturalist')
+]
+NAMES = {
+    'CIFAR10LT',
+    'CIFAR100LT',
+    'DigitsLT',
+    'FashionMNISTLT',
+    'INaturalist2017',
+    'INaturalist2018',
+    'PlacesLT',
+}
 
 
 def test_segmentation_works_silently_without_mmpretrain(monkeypatch, capfd):

@@ -16,13 +16,15 @@ from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
+from mmseg.models import CrossEntropyLoss
 from PIL import Image
 from scipy import sparse
 
 from lt_mm.datasets.class_counting import SampleCounts
 from lt_mm.engine.hooks import ClassCountsHook
-from lt_mm.evaluation import CalibrationError, LongTailAccuracy, LongTailIoUMetric
+from lt_mm.evaluation import CalibrationError, ExpertAccuracy, LongTailAccuracy, LongTailIoUMetric
 from lt_mm.evaluation.per_class import check_names_of_figures
+from lt_mm.models.losses import LDAMLoss, LogitAdjustedLoss, WeightedCrossEntropyLoss
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -322,17 +324,120 @@ def test_classes_without_a_training_sample_are_named_once(folder, caplog):
     assert caplog.text.count('1 of 3 classes have no training sample: 1') == 1
 
 
+BALANCED = dict(type='lt_mm.ClassAwareSampler')
+INVERSE = dict(type='inverse')
+
+
+@pytest.mark.parametrize(
+    'hooks',
+    [['ClassCountsHook'], ['TrainingGuardHook'], ['TrainingGuardHook', 'ClassCountsHook']],
+)
+@pytest.mark.parametrize(
+    ('loss', 'sampler', 'warned'),
+    [
+        (WeightedCrossEntropyLoss(class_weight=INVERSE), BALANCED, True),
+        (LDAMLoss(class_weight=[1.0, 2.0, 4.0]), BALANCED, True),
+        (CrossEntropyLoss(class_weight=[1.0, 2.0, 4.0]), BALANCED, True),
+        (
+            WeightedCrossEntropyLoss(class_weight=INVERSE),
+            dict(type='lt_mm.ProgressivelyBalancedSampler', epochs=2),
+            True,
+        ),
+        (CrossEntropyLoss(class_weight=np.array([1.0, 2.0, 4.0])), BALANCED, True),
+        (
+            WeightedCrossEntropyLoss(class_weight=INVERSE),
+            dict(type='lt_mm.ProgressivelyBalancedSampler', epochs=2, infinite=True),
+            True,
+        ),
+        (
+            WeightedCrossEntropyLoss(class_weight=INVERSE),
+            dict(type='lt_mm.RepeatFactorSampler', threshold=1e-9),
+            False,
+        ),
+        (
+            WeightedCrossEntropyLoss(class_weight=INVERSE),
+            dict(type='DefaultSampler', shuffle=True),
+            False,
+        ),
+        (LogitAdjustedLoss(), BALANCED, False),
+        (CrossEntropyLoss(class_weight=[1.0, 1.0, 1.0]), BALANCED, False),
+        (WeightedCrossEntropyLoss(class_weight=dict(INVERSE, power=0.0)), BALANCED, False),
+    ],
+)
+def test_class_weights_behind_a_sampler_that_balances_are_warned_of_once(
+    folder, caplog, hooks, loss, sampler, warned
+):
+    model = ToyModel(with_counter=False)
+    model.head.loss = loss
+    dataset = LabelDataset([0] * 6 + [1] * 2 + [2])
+    first, *others = [dict(type=f'lt_mm.{name}') for name in hooks]
+    runner = make_runner(folder, dataset, first, model, more_hooks=others, sampler=sampler)
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    said = [record.message for record in caplog.records if 'Class weights of' in record.message]
+    assert len(said) == warned
+    for message in said:
+        assert f"'head.loss' ({type(loss).__name__}) stand behind {sampler['type'][6:]}" in message
+
+
 def test_a_metric_of_ours_beside_the_one_that_it_extends_is_refused_at_the_start():
     long_tailed, plain = LongTailIoUMetric(), IoUMetric()
-    for pair in ((long_tailed, plain), (plain, long_tailed)):
-        with pytest.raises(ValueError, match='give figures of the same names: leave out'):
+    for pair in ((long_tailed, plain), (plain, long_tailed), (long_tailed, LongTailIoUMetric())):
+        with pytest.raises(ValueError, match="same names, such as 'aAcc': leave out"):
             check_names_of_figures(pair)
+    calibrations = CalibrationError(), CalibrationError(num_bins=10)
+    with pytest.raises(ValueError, match="same names, such as 'calibration/ECE'"):
+        check_names_of_figures((long_tailed, *calibrations))
+
+
+def test_metrics_of_figures_of_their_own_stand_together():
+    long_tailed = LongTailIoUMetric()
     check_names_of_figures((long_tailed, IoUMetric(prefix='plain')))
-    check_names_of_figures((long_tailed, CalibrationError()))
-    accuracy = pytest.importorskip('mmpretrain.evaluation').Accuracy
-    with pytest.raises(ValueError, match='Accuracy and LongTailAccuracy'):
-        check_names_of_figures((accuracy(), LongTailAccuracy()))
-    check_names_of_figures((accuracy(prefix='plain'), LongTailAccuracy()))
+    check_names_of_figures((long_tailed, CalibrationError(), CalibrationError(prefix='other')))
+    # One that writes predictions has no figures.
+    check_names_of_figures((long_tailed, IoUMetric(format_only=True, output_dir='unused')))
+
+    class Own(IoUMetric):
+        def compute_metrics(self, results):
+            return dict(boundary=0.0)
+
+    check_names_of_figures((long_tailed, Own()))
+
+
+def test_metrics_of_classifiers_are_told_apart_by_their_figures():
+    evaluation = pytest.importorskip('mmpretrain.evaluation')
+    accuracy, long_tailed = evaluation.Accuracy, LongTailAccuracy()
+    for other in (accuracy(), accuracy(topk=(3, 5)), ExpertAccuracy(), LongTailAccuracy()):
+        with pytest.raises(ValueError, match=f"{type(other).__name__} and LongTail.*'accuracy/top"):
+            check_names_of_figures((other, long_tailed))
+    several = evaluation.SingleLabelMetric(), evaluation.SingleLabelMetric(average=None)
+    for others in (
+        [accuracy(prefix='plain')],
+        [accuracy(topk=3)],
+        [accuracy(thrs=(0.5, 0.7))],
+        several,
+        [evaluation.SingleLabelMetric(prefix='accuracy')],
+    ):
+        check_names_of_figures((*others, long_tailed))
+
+
+@pytest.mark.parametrize('stage', ['train', 'val', 'test'])
+def test_figures_of_the_same_names_end_a_run_before_its_first_image(folder, stage):
+    runner = make_runner(folder, maps(folder), ClassCountsHook([7, 0, 2]))
+    evaluator = Evaluator([LongTailIoUMetric(), IoUMetric()])
+    runner._val_evaluator = runner._test_evaluator = evaluator
+    runner.model.forward = None
+    with pytest.raises(ValueError, match="LongTailIoUMetric and IoUMetric .*'aAcc'"):
+        getattr(runner, stage)()
+
+
+@pytest.mark.parametrize(
+    ('metric', 'name'),
+    [(LongTailAccuracy, 'top1'), (LongTailAccuracy, 'macro'), (CalibrationError, 'classwise')],
+)
+def test_a_group_called_like_a_figure_is_refused(metric, name):
+    with pytest.raises(ValueError, match=f'groups of .* have one called .{name}'):
+        metric(groups=dict(lists={name: [0], 'rest': [1]}))
 
 
 def test_training_counts_win_over_those_of_a_loaded_checkpoint(folder):

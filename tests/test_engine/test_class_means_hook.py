@@ -125,6 +125,81 @@ def test_every_validation_sees_means_of_the_weights_it_has(tmp_path):
     assert len(seen) == 2 and not torch.equal(*seen)
 
 
+class SaveByHand(Hook):
+    """After the first iteration of the second epoch, whatever CheckpointHook does."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.epoch == 1 and batch_idx == 0:
+            runner.save_checkpoint(runner.work_dir, 'by_hand.pth')
+
+
+EMA = dict(type='EMAHook', momentum=0.5)
+AVERAGED = {
+    'no average': [],
+    'average': [EMA],
+    'average with buffers': [dict(EMA, update_buffers=True)],
+    'average that is not validated': [dict(EMA, type='mmpretrain.EMAHook', evaluate_on_ema=False)],
+}
+
+
+@pytest.mark.filterwarnings('ignore:Automatically set `evaluate_on_origin')
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('averaged', AVERAGED)
+def test_checkpoints_hold_means_of_the_weights_in_them(tmp_path, monkeypatch, averaged, by_epoch):
+    computed = []
+    runner = make_runner(
+        tmp_path,
+        'l2n',
+        # The one validation comes after the last checkpoint, if at all.
+        train_cfg=dict(by_epoch=True, max_epochs=2, val_interval=2),
+        custom_hooks=[*copy.deepcopy(AVERAGED[averaged]), dict(type='lt_mm.ClassMeansHook')],
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook', interval=1 if by_epoch else 3, by_epoch=by_epoch,
+                save_best='accuracy/top1', rule='greater', save_last=False,
+            )
+        ),
+    )  # fmt: skip
+    runner.register_hook(SaveByHand())
+    update = ClassMeansHook._update
+    monkeypatch.setattr(
+        ClassMeansHook, '_update', lambda *args: computed.append(runner.iter) or update(*args)
+    )
+    runner.train()
+    # A validation and a checkpoint of one set of weights share a computation.
+    separate = averaged == 'average that is not validated'
+    assert len(computed) == len(set(computed)) + separate * by_epoch
+    files = sorted((tmp_path / 'run').glob('*.pth'))
+    assert len(files) >= 4
+    for file in files:
+        weights = torch.load(file, weights_only=False)['state_dict']
+        # Those that a best figure makes mmengine save are saved after a validation.
+        none = file.stem == 'by_hand' or (file.stem.endswith('iter_10') and separate)
+        assert weights['head.fc.counts'].any() != none
+        if none:
+            continue
+        model = MODELS.build(copy.deepcopy(runner.cfg.model))
+        model.load_state_dict(weights)
+        means, _, counts = naive(model, 'l2n')
+        assert weights['head.fc.counts'].tolist() == counts.tolist()
+        torch.testing.assert_close(weights['head.fc.means'], means, rtol=1e-4, atol=1e-5)
+
+
+def test_the_hook_changes_no_weights(tmp_path, forget_mmengine):
+    weights = []
+    for hooks in ([], [dict(type='lt_mm.ClassMeansHook')]):
+        forget_mmengine()
+        runner = make_runner(
+            tmp_path,
+            custom_hooks=hooks,
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+        )
+        runner.train()
+        weights.append(dict(runner.model.named_parameters()))
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
 def test_a_data_loader_of_ones_own(tmp_path):
     own = loader('train')
     own['dataset']['indices'] = 60

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def ade(root, **kwargs):
 def make_ade(root):
     for folder in ('images/training', 'annotations/training'):
         (root / folder).mkdir(parents=True)
+        (root / folder / ('0.jpg' if folder.startswith('images') else '0.png')).touch()
 
 
 def message(cfg, **kwargs):
@@ -51,7 +53,7 @@ def test_relative_root_is_reported_as_absolute_path(tmp_path, monkeypatch):
 
 def test_missing_subfolder_names_its_own_option(tmp_path):
     make_ade(tmp_path)
-    (tmp_path / 'annotations/training').rmdir()
+    shutil.rmtree(tmp_path / 'annotations/training')
     text = message(config(ade(tmp_path)))
     assert str(tmp_path / 'annotations/training') in text
     assert 'train_dataloader.dataset.data_prefix.seg_map_path=PATH' in text
@@ -67,6 +69,47 @@ def test_missing_annotation_file(tmp_path):
     check_dataset_paths(config(ade(tmp_path, ann_file='splits/train.txt')))
 
 
+@pytest.mark.parametrize('part', ['images', 'annotations'])
+def test_an_empty_folder_is_named(tmp_path, part):
+    make_ade(tmp_path)
+    for path in (tmp_path / part).rglob('0.*'):
+        path.unlink()
+    (tmp_path / part / 'training' / 'deep').mkdir()
+    text = message(config(ade(tmp_path), val=ade(tmp_path)))
+    assert f'The data of ADE20KDataset is missing, {tmp_path / part / "training"} holds' in text
+    key = dict(images='img_path', annotations='seg_map_path')[part]
+    for loader in ('train', 'val'):
+        assert text.count(f'{loader}_dataloader.dataset.data_prefix.{key}=PATH') == 1
+    # A test may be without labels.
+    cfg = config(None, test=ade(tmp_path))
+    if part == 'annotations':
+        check_dataset_paths(cfg)
+    else:
+        assert 'test_dataloader' in message(cfg)
+    (tmp_path / part / 'training' / 'deep' / '0.jpg').touch()
+    check_dataset_paths(config(ade(tmp_path)))
+
+
+def test_a_folder_of_other_names_is_named(tmp_path):
+    make_ade(tmp_path)
+    (tmp_path / 'images/training/0.jpg').rename(tmp_path / 'images/training/0.png')
+    told = "images/training holds no file whose name ends in '.jpg' (img_suffix)"
+    assert told in message(config(ade(tmp_path)), suffixes=True)
+    check_dataset_paths(config(ade(tmp_path)))
+    check_dataset_paths(config(ade(tmp_path, img_suffix='.png')), suffixes=True)
+    # Lists name files with their suffix as they like.
+    (tmp_path / 'list.txt').touch()
+    check_dataset_paths(config(ade(tmp_path, ann_file='list.txt')), suffixes=True)
+
+
+@pytest.mark.parametrize('folders', [(), ('cat', 'dog')])
+def test_an_empty_folder_of_classes_is_named(tmp_path, folders):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    custom = dict(type='CustomDataset', data_prefix=str(tmp_path))
+    assert f'{tmp_path} holds no file:' in message(config(custom, scope='mmpretrain'))
+
+
 def test_absolute_prefixes_need_no_root(tmp_path):
     make_ade(tmp_path)
     dataset = ade(tmp_path / 'nowhere')
@@ -75,6 +118,8 @@ def test_absolute_prefixes_need_no_root(tmp_path):
 
 
 def test_root_alone_and_string_prefix(tmp_path):
+    (tmp_path / 'cat').mkdir()
+    (tmp_path / 'cat' / '0.JPEG').touch()
     imagenet = dict(type='ImageNet', data_root=str(tmp_path), split='train')
     check_dataset_paths(config(imagenet, scope='mmpretrain'))
     text = message(config(dict(imagenet, data_prefix='train'), scope='mmpretrain'))
@@ -147,6 +192,7 @@ def test_unknown_class_is_still_named():
 def test_home_directory_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     Path(tmp_path, 'images').mkdir()
+    Path(tmp_path, 'images', '0.jpg').touch()
     cfg = dict(type='CustomDataset', data_prefix='~/images')
     check_dataset_paths(config(cfg, scope='mmpretrain'))
 

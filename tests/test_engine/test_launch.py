@@ -102,3 +102,20 @@ def test_an_unknown_variant_lists_the_known_ones(load, capsys, more, known):
         load('--variant', 'alpha4', more=more)
     assert caught.value.code == 2
     assert f"has no variant 'alpha4': choose from {known}." in capsys.readouterr().err
+
+
+def test_a_component_without_its_prefix_is_named(tmp_path, capsys):
+    heads = "decode_head=dict(loss_decode=[dict(type='{}LogitAdjustedLoss')])"
+    for prefix in ('', 'lt_mm.'):
+        text = f"default_scope = 'mmseg'\nmodel = dict({heads.format(prefix)})\n"
+        (tmp_path / 'config.py').write_text(text)
+        parser = argparse.ArgumentParser()
+        add_config_arguments(parser)
+        args = parser.parse_args([str(tmp_path / 'config.py')])
+        if prefix:
+            load_config(args, tmp_path)
+            continue
+        with pytest.raises(SystemExit):
+            load_config(args, tmp_path)
+        message = "model.decode_head.loss_decode.0.type is 'LogitAdjustedLoss': write 'lt_mm.Logit"
+        assert message in capsys.readouterr().err

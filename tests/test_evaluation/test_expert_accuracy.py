@@ -87,3 +87,25 @@ def test_predictions_without_scores_of_experts_are_refused():
 def test_configs_find_it():
     init_default_scope('mmpretrain')
     assert isinstance(METRICS.build(dict(type='lt_mm.ExpertAccuracy')), LongTailAccuracy)
+
+
+@pytest.mark.parametrize('batched', [True, False])
+def test_views_of_test_time_augmentation_leave_the_joint_figures(monkeypatch, batched):
+    """mmpretrain merges joint scores, and copies those of experts from the first view."""
+    said = []
+    module = 'lt_mm.evaluation.expert_accuracy'
+    monkeypatch.setattr(f'{module}.log', lambda message, level: said.append(message))
+    samples = predictions(14)
+    view = torch.zeros(7, 3, 2, 2)
+    views = [view, view] if batched else [list(view), list(view)]
+    metric = ExpertAccuracy()
+    metric.dataset_meta = dict(classes=tuple('abcde'), class_counts=COUNTS)
+    for start in (0, 7):
+        metric.process(dict(inputs=views), samples[start : start + 7])
+    assert metric.evaluate(14) == evaluate(LongTailAccuracy(), samples)
+    (message,) = said
+    assert 'no figures of single experts, because mmpretrain merges the views' in message
+    # Images alone are no views, however they are collated.
+    for inputs in (view, list(view)):
+        metric.process(dict(inputs=inputs), samples[:7])
+        assert 'accuracy/expert0_top1' in metric.evaluate(7)

@@ -192,3 +192,45 @@ def test_contents_that_are_no_checkpoints(config):
     for content in ([1], dict(weights={})):
         with pytest.raises(ValueError, match='there is no state_dict'):
             export_model(config('GML', 'cosine', 'FCNHead'), content)
+
+
+@pytest.mark.parametrize(
+    ('meta', 'hook'),
+    [
+        (dict(class_counts=[50, 30, 15, 5]), dict()),
+        (dict(class_counts=[50, 30, 15, 5], class_prior=[0.4, 0.3, 0.2, 0.1]), dict()),
+        (
+            dict(class_counts=[50, 30, 15, 5], class_prior=[0.4, 0.3, 0.2, 0.1]),
+            dict(sampler_prior=False),
+        ),
+        (dict(class_counts=[50, 30, 15, 5]), dict(class_counts=[1, 2, 3, 4])),
+        (dict(), dict(class_counts=[1, 2, 3, 4])),
+    ],
+)
+def test_post_compensation_of_a_model_trained_without_it(config, trained, meta, hook):
+    cfg = config('Cosine', 'linear', 'FCNHead')
+    model, checkpoint = trained(cfg)
+    checkpoint['meta'] = meta
+    counts = hook.get('class_counts') or meta['class_counts']
+    prior = torch.tensor(counts) / sum(counts)
+    if 'class_prior' in meta and hook.get('sampler_prior', True):
+        prior = torch.tensor(meta['class_prior'])
+    cfg.model.decode_head.post_compensation = dict(alpha=0.5)
+    cfg.custom_hooks[0].update(hook)
+    exported = export_model(cfg, checkpoint)
+    plain = MODELS.build(exported.config.model)
+    plain.load_state_dict(exported.checkpoint['state_dict'])
+    batch = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = model(batch, mode='tensor') - 0.5 * prior.log()[:, None, None]
+        found = plain.eval()(batch, mode='tensor')
+    torch.testing.assert_close(found - found.mean(1, True), expected - expected.mean(1, True))
+
+
+def test_post_compensation_without_counts_names_its_remedies(config, trained):
+    cfg = config('Cosine', 'linear', 'FCNHead')
+    checkpoint = trained(cfg)[1]
+    checkpoint['meta'] = {}
+    cfg.model.decode_head.post_compensation = dict(alpha=0.5)
+    with pytest.raises(ValueError, match=r'no class counts.*post_compensation=dict\(class_counts'):
+        export_model(cfg, checkpoint)

@@ -8,6 +8,7 @@ from .rank_zero_logger_hook import RankZeroLoggerHook
 from .reinitialize_hook import ReinitializeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .test_time_aggregation_hook import TestTimeAggregationHook
+from .training_guard_hook import TrainingGuardHook
 
 __all__ = [
     'ClassCountsHook',
@@ -18,4 +19,5 @@ __all__ = [
     'ReinitializeHook',
     'SafeCheckpointHook',
     'TestTimeAggregationHook',
+    'TrainingGuardHook',
 ]

@@ -2,20 +2,22 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import Runner
 
 from lt_mm.datasets.class_counting import SampleCounts, count_samples, has_segmentation_maps
 from lt_mm.datasets.samplers import LongTailSampler
 from lt_mm.engine.distributed import unwrapped
-from lt_mm.engine.train_sampler import sampler_of, samples_of
+from lt_mm.engine.hooks.training_guard_hook import TrainingGuardHook
+from lt_mm.engine.train_sampler import place_of, sampler_of, warn_of_class_weights
 from lt_mm.evaluation.per_class import check_names_of_figures
-from lt_mm.models.counts import set_class_counts
+from lt_mm.models.counts import ClassCountsBuffer, counts_of_training, set_class_counts
 from lt_mm.registry import HOOKS
 from lt_mm.structures import ClassCounts
 
@@ -30,7 +32,9 @@ class ClassCountsHook(Hook):
     ``set_class_counts(class_counts)`` gets them, twice in a training: in ``before_run``, so that
     the copy of the model that mmengine's ``EMAHook`` makes there has buffers of the same shapes,
     and in ``before_train``, after a checkpoint was loaded or resumed. Modules keep them in buffers,
-    so a test finds them in the checkpoint and nothing is set there.
+    so a test finds them in the checkpoint. What has none there, such as a post-compensation that
+    the training did without, is given those that this hook was given or, without such, those in
+    the meta information of the checkpoint.
 
     Samplers of lt_mm tell the prior of what they yield, and where it changes. It comes with the
     counts as ``class_counts.prior`` and decides their ``log_prior()``, so that logit adjustment
@@ -41,12 +45,15 @@ class ClassCountsHook(Hook):
 
     Metrics find the counts as ``dataset_meta['class_counts']``, with class names where these are
     known, unless the data set puts some there itself. Checkpoints carry the numbers in
-    ``meta['class_counts']``, so that a test knows them without the training set.
+    ``meta['class_counts']``, and the prior in ``meta['class_prior']`` where a sampler changed it,
+    so that a test knows them without the training set.
 
     Before the first step, a head of another number of classes is refused by name, whatever its
-    loss, and classes without a training sample are named. Counts given by name or path are put in
-    the class order of the training set, and refused if they are of other classes; numbers without
-    names are taken as they are. Metrics that give figures of the same names are refused.
+    loss, and classes without a training sample are named, as are class weights behind a sampler of
+    lt_mm that changes the prior, because both correct for the same. Counts given by name or path
+    are put in the class order of the training set, and refused if they are of other classes;
+    numbers without names are taken as they are. Metrics that give figures of the same names are
+    refused, those of a test before its first image.
 
     A sampler of lt_mm has counted the training set already, and its counts are taken. Otherwise
     those of segmentation maps are kept beside the work dir, in ``<work_dir>/../class_counts``,
@@ -80,6 +87,8 @@ class ClassCountsHook(Hook):
         self._numbers: list[int] | None = None
         self._names: Sequence[str] | None = None
         self._resolved: ClassCounts | None = None
+        self._prior_of_run: list[float] | None = None
+        self._meta: dict = {}
         self._next_change: int | None = None
         if class_counts is not None:
             counts = ClassCounts.of(class_counts, unit=unit or 'images')
@@ -106,10 +115,13 @@ class ClassCountsHook(Hook):
             return
         self._resolved = self._resolve(runner)
         self._name_empty(runner)
+        # It warns itself.
+        if not any(isinstance(hook, TrainingGuardHook) for hook in runner.hooks):
+            warn_of_class_weights(runner)
         self._set(runner)
         self._check_heads(runner)
-        for evaluator in self._evaluators(runner):
-            check_names_of_figures(evaluator.metrics)
+        if runner.val_loop is not None:
+            check_names_of_figures(runner.val_evaluator.metrics)
 
     def before_train(self, runner: Runner) -> None:
         """Set the counts again on the modules of the model, which a checkpoint may have changed.
@@ -141,7 +153,7 @@ class ClassCountsHook(Hook):
             batch_idx (int): Unused.
             data_batch (dict | tuple | list, optional): Unused.
         """
-        if self._next_change is not None and _place(runner) >= self._next_change:
+        if self._next_change is not None and place_of(runner) >= self._next_change:
             self._set(runner)
 
     def _prior(self, runner: Runner) -> Any:
@@ -151,37 +163,69 @@ class ClassCountsHook(Hook):
             return None
         if not isinstance(sampler, LongTailSampler):
             return getattr(sampler, 'class_distribution', None)
-        place = _place(runner)
+        place = place_of(runner)
         self._next_change = sampler.next_change(place)
         return sampler.class_distribution_at(place, self._resolved.unit)
 
     def _set(self, runner: Runner) -> bool:
         """Whether a module took the counts."""
         counts = self._resolved.with_prior(self._prior(runner))
+        self._prior_of_run = None if counts.prior is None else counts.prior.tolist()
         return bool(set_class_counts(unwrapped(runner.model), counts))
 
     def before_val(self, runner: Runner) -> None:
-        """Show the counts to the metrics of the validation."""
+        """Show the counts to the metrics of the validation, and to modules that have none."""
+        self._fill(runner)
         self._inform(runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Show the counts to the metrics of the test."""
+        """Show the counts to the metrics of the test, and to modules that have none."""
+        self._fill(runner)
         self._inform(runner.test_evaluator)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the counts into the meta information of a checkpoint."""
-        checkpoint.setdefault('meta', {})['class_counts'] = self._numbers
+        meta = checkpoint.setdefault('meta', {})
+        meta['class_counts'] = self._numbers
+        if self._prior_of_run is not None:
+            meta['class_prior'] = self._prior_of_run
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the counts of a checkpoint where none were given; training counts anew."""
+        self._meta = checkpoint.get('meta', {})
         if self.class_counts is None:
-            meta = checkpoint.get('meta', {})
-            self._numbers = meta.get('class_counts')
-            self._names = (meta.get('dataset_meta') or {}).get('classes')
+            self._numbers = self._meta.get('class_counts')
+            self._names = self._trained_classes
             if self._numbers is None or len(self._names or ()) != len(self._numbers):
                 self._names = None
 
+    def _fill(self, runner: Runner) -> None:
+        """Give the counts to the modules of a tested model that neither it nor its file set."""
+        if self._resolved is not None or self._numbers is None:
+            return
+        given = None
+        if self.class_counts is not None:
+            given = ClassCounts(self._numbers, self._names, self.unit or 'images')
+        # The outputs of a model are in the class order of its training.
+        counts = counts_of_training(self._meta, given, self.sampler_prior)
+        # The two change places, buffer by buffer.
+        copies = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+        models = [unwrapped(runner.model), *copies]
+        for path, module in chain.from_iterable(model.named_modules() for model in models):
+            if isinstance(module, ClassCountsBuffer) and not module.is_set:
+                try:
+                    module.set(counts)
+                except ValueError as error:
+                    raise ValueError(
+                        f"'{path}' does not accept the class counts that the test knows: {error}"
+                    ) from error
+
+    @property
+    def _trained_classes(self) -> Sequence[str] | None:
+        return (self._meta.get('dataset_meta') or {}).get('classes')
+
     def _inform(self, evaluator: Evaluator) -> None:
+        check_names_of_figures(evaluator.metrics)
         meta = evaluator.dataset_meta or {}
         if self._numbers is not None and 'class_counts' not in meta:
             counts = self._numbers
@@ -221,10 +265,6 @@ class ClassCountsHook(Hook):
         )
 
     @staticmethod
-    def _evaluators(runner: Runner) -> list[Evaluator]:
-        return [] if runner.val_loop is None else [runner.val_evaluator]
-
-    @staticmethod
     def _count(runner: Runner) -> SampleCounts:
         loader = runner.train_dataloader
         sampler = sampler_of(loader)
@@ -232,10 +272,3 @@ class ClassCountsHook(Hook):
             return sampler.sample_counts
         folder = Path(runner.work_dir).parent / 'class_counts'
         return count_samples(loader.dataset, folder, loader.num_workers)
-
-
-def _place(runner: Runner) -> int:
-    """Where a sampler of lt_mm has come to, see there."""
-    loader = runner.train_dataloader
-    sampler = sampler_of(loader)
-    return samples_of(loader, runner.iter) if sampler.infinite else sampler.epoch

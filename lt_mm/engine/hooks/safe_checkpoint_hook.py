@@ -1,11 +1,13 @@
 """Checkpoints that survive a kill, a full disk and a moved folder."""
 
 import hashlib
+import inspect
 import os
 import pickle
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import CheckpointHook
@@ -21,7 +23,7 @@ from lt_mm.engine.saved_checkpoints import (
     resumable_checkpoint,
     write_whole,
 )
-from lt_mm.registry import HOOKS
+from lt_mm.registry import HOOKS, arguments_of, did_you_mean
 
 
 @HOOKS.register_module()
@@ -40,7 +42,20 @@ class SafeCheckpointHook(CheckpointHook):
     - Only checkpoints in the folder that the hook saves to are ever deleted.
 
     This holds for files. Addresses of other backends are left to these.
+
+    Raises:
+        TypeError: If an argument is unknown, which ``CheckpointHook`` finds out when it saves.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = [*arguments_of(type(self)), *inspect.signature(Runner.save_checkpoint).parameters]
+        for key in self.args:
+            if key not in known:
+                raise TypeError(
+                    f'{type(self).__name__} has no argument {key!r}{did_you_mean(key, known)}; '
+                    'use those of CheckpointHook.'
+                )
 
     def before_run(self, runner: Runner) -> None:
         """Choose the checkpoint that is resumed.

@@ -41,21 +41,26 @@ class TestTimeAggregationHook(Hook):
     Args:
         dataloader: a data loader of the test set with random augmentation, which
             is read twice an image. Views of pixels must not move them. Defaults to None: the
-            ``test_dataloader`` with the pipeline of ``train_dataloader``, shuffled.
+            ``test_dataloader`` with ``pipeline``, shuffled.
         max_epochs: passes over the test set at most. Defaults to 5.
-        min_weight: stop as soon as a weight is below this. Defaults to 0.05.
+        min_weight: stop when a weight is below this. Defaults to 0.05.
         optimizer: optimizer of the E numbers. Defaults to None: SGD with Nesterov
             momentum 0.9, weight decay 5e-4 and the learning rate 0.1 of CIFAR-100-LT; SADE has
             0.025 on ImageNet-LT, that of its training.
+        by_epoch: whether the weights are compared with ``min_weight`` after each pass, as in the
+            public code, or after each step. Defaults to True.
+        pipeline: transforms that make the views, in place of ``dataloader``. Defaults to None:
+            those of ``train_dataloader``. SADE has others than in its training.
 
     Raises:
-        ValueError: if ``max_epochs`` or ``min_weight`` is out of its range; before a test, if the
-            model has no such head or several, the data set takes no pipeline, or logits of pixels
-            would be compared after random crops and flips.
+        ValueError: if ``max_epochs`` or ``min_weight`` is out of its range, or there are both
+            ``dataloader`` and ``pipeline``; before a test, if the model has no such head or
+            several, the data set takes no pipeline, or logits of pixels would be compared after
+            random crops and flips.
 
     Source: Zhang et al., Self-Supervised Aggregation of Diverse Experts for Test-Agnostic
-    Long-Tailed Recognition (SADE), NeurIPS 2022. The public code looks at the weights
-    after each epoch only.
+    Long-Tailed Recognition (SADE), NeurIPS 2022. Its public code rounds the weights to two digits
+    before it compares them.
     """
 
     # After EMAHook (50) has put the averaged weights in place, before LoggerHook (60) writes.
@@ -69,6 +74,8 @@ class TestTimeAggregationHook(Hook):
         max_epochs: int = 5,
         min_weight: float = 0.05,
         optimizer: dict | None = None,
+        by_epoch: bool = True,
+        pipeline: list[dict] | None = None,
     ) -> None:
         if max_epochs < 1:
             raise ValueError(
@@ -80,9 +87,16 @@ class TestTimeAggregationHook(Hook):
                 f'min_weight of TestTimeAggregationHook is {min_weight}, but it must be in [0, 1), '
                 'and below one over the number of experts; 0.05 is usual.'
             )
+        if dataloader is not None and pipeline is not None:
+            raise ValueError(
+                'TestTimeAggregationHook has both dataloader and pipeline; give the data set of '
+                'dataloader this pipeline, or leave dataloader out.'
+            )
         self.dataloader = dataloader
+        self.pipeline = pipeline
         self.max_epochs = max_epochs
         self.min_weight = min_weight
+        self.by_epoch = by_epoch
         self.optimizer = SGD if optimizer is None else optimizer
         self._weights: list[float] = []
 
@@ -126,7 +140,7 @@ class TestTimeAggregationHook(Hook):
             total=self.max_epochs * len(loader),
             disable=not is_main_process(),
         )
-        for views in batches:
+        for number, views in enumerate(batches, start=1):
             first, second = (self._logits(model, head, view) for view in views)
             stability = prediction_stability(first, second, scores.softmax(dim=0))
             (gradient,) = torch.autograd.grad(-stability.sum(), scores)
@@ -135,7 +149,8 @@ class TestTimeAggregationHook(Hook):
             all_reduce(total)
             scores.grad = total[:-1] / total[-1]
             optimizer.step()
-            if scores.softmax(dim=0).min() < self.min_weight:
+            is_time = not self.by_epoch or number % len(loader) == 0
+            if is_time and scores.softmax(dim=0).min() < self.min_weight:
                 break
         return scores.detach().softmax(dim=0)
 
@@ -149,23 +164,22 @@ class TestTimeAggregationHook(Hook):
     def _logits(self, model: nn.Module, head: nn.Module, view: dict) -> Tensor:
         inputs = model.data_preprocessor(view, training=False)['inputs']
         logits = head.expert_logits(model.extract_feat(inputs))
-        if logits.ndim > 3 and self.dataloader is None:
+        if logits.ndim > 3 and self.dataloader is None and self.pipeline is None:
             raise ValueError(
                 f'{type(head).__name__} gives logits of pixels, which training pipelines crop and '
-                'flip; give TestTimeAggregationHook a dataloader of the test set whose random '
-                'transforms change colours alone.'
+                'flip; give TestTimeAggregationHook a pipeline whose random transforms change '
+                'colours alone.'
             )
         return logits
 
     def _loader(self, runner: Runner) -> DataLoader:
         settings = self.dataloader
         if settings is None:
-            test = runner.cfg.get('test_dataloader')
+            test, reader = (runner.cfg.get(f'{split}_dataloader') for split in ('test', 'train'))
+            if self.pipeline is not None:
+                reader = dict(dataset=dict(pipeline=self.pipeline))
             dataset = dataset_with_pipeline(
-                type(self).__name__,
-                'how to augment the test set',
-                test,
-                runner.cfg.get('train_dataloader'),
+                type(self).__name__, 'how to augment the test set', test, reader
             )
             sampler = dict(type='DefaultSampler', shuffle=True)
             settings = {**test, 'dataset': dataset, 'sampler': sampler}

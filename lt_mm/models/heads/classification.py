@@ -62,6 +62,7 @@ class LongTailClsHead(LongTailOptions):
 
     registry = MMPRETRAIN_MODELS
     default_temperature = 1 / 30
+    example_base = 'LinearClsHead'
     base_class = LinearClsHead
 
     def __init__(

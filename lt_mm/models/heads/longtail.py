@@ -21,7 +21,7 @@ from lt_mm.models.layers import (
     TauNormConv2d,
     TauNormLinear,
 )
-from lt_mm.models.losses import ContrastLoss, LDAMLoss
+from lt_mm.models.losses import ContrastLoss, LDAMLoss, LogitLoss
 from lt_mm.registry import MODELS
 
 CLASSIFIERS = ('linear', 'cosine', 'tau_normalized', 'class_means')
@@ -32,6 +32,12 @@ _LAYERS = {
     ('tau_normalized', nn.Conv2d): TauNormConv2d,
     ('class_means', nn.Linear): NearestClassMeanLinear,
 }
+_EXAMPLES = dict(
+    alignment="dict(type='lt_mm.DisAlign')",
+    post_compensation='dict(alpha=1.0)',
+    contrast="dict(type='lt_mm.GMLLoss')",
+    distillation="dict(type='lt_mm.KDLoss')",
+)
 # Arguments of earlier versions, and what is to be written in their place.
 _RENAMED = {
     'gml': "contrast=dict(type='lt_mm.GMLLoss', ...)",
@@ -82,6 +88,7 @@ class LongTailOptions:
 
     registry: ClassVar[Registry]
     default_temperature: ClassVar[float]
+    example_base: ClassVar[str]
     base_class: ClassVar[type]
 
     def __new__(cls, *args: Any, base: str | type | None = None, **kwargs: Any) -> Any:
@@ -124,6 +131,14 @@ class LongTailOptions:
         self.classifier_path = self.find_classifier()
         own = self._classifier()
         self._check_options(classifier, classifier_temperature, alignment, freeze_classifier, alpha)
+        if classifier == 'class_means':
+            self._refuse_with_class_means(alignment=alignment, post_compensation=post_compensation)
+        self._check_configs(
+            alignment=alignment,
+            post_compensation=post_compensation,
+            contrast=contrast,
+            distillation=distillation,
+        )
         num_classes, in_channels = own.weight.shape[:2]
         # The weight of a convolution with groups is narrower than its features.
         in_channels = getattr(own, 'in_channels', in_channels)
@@ -143,7 +158,9 @@ class LongTailOptions:
             layer.requires_grad_(False)
         self.alignment: nn.Module | None = None
         if alignment is not None:
-            self.alignment = MODELS.build({**sizes, **alignment})
+            self.alignment = self._built(
+                'alignment', {**sizes, **alignment}, 'gives a loss and no logits'
+            )
         self.post_compensation: PostCompensation | None = None
         if post_compensation is not None:
             self.post_compensation = PostCompensation(num_classes, **post_compensation)
@@ -152,9 +169,12 @@ class LongTailOptions:
             self.contrast = self._built_contrast({**sizes, **contrast})
         self.distillation: nn.Module | None = None
         if distillation is not None:
-            self.distillation = MODELS.build(distillation)
+            self.distillation = self._built(
+                'distillation', distillation, 'takes no logits of a teacher'
+            )
         self.model_alpha = alpha
         self._apply_alpha(alpha)
+        self._warn_of_correcting_twice()
 
     @classmethod
     def on(cls, base: str | type | None) -> type:
@@ -170,7 +190,10 @@ class LongTailOptions:
         # A name with an empty part, such as '', makes the registry fail.
         if isinstance(base, str) and all(base.split('.')):
             with cls.registry.switch_scope_and_registry(None) as current:
-                found = current.get(base) or cls.registry.get(base)
+                found = current.get(base) if base in current else None
+                for registry in (cls.registry, MODELS):
+                    if found is None and base in registry:
+                        found = registry.get(base)
         is_class = isinstance(found, type)
         # Of presets, which are functions, the defaults are known.
         if issubclass(found, LongTailOptions) if is_class else hasattr(found, 'defaults'):
@@ -178,12 +201,28 @@ class LongTailOptions:
                 f'base of {cls.__name__} is {base!r}, which has these options already; name the '
                 'plain head.'
             )
+        if base is None:
+            raise ValueError(
+                f'base of {cls.__name__} is missing; name the head that it wraps, such as '
+                f"base='{cls.example_base}'."
+            )
         if not is_class:
-            near = get_close_matches(str(base), cls.registry.module_dict, n=1)
-            hint = f'perhaps {near[0]!r}' if near else 'name a registered head, or give its class'
+            heads = [name for name, kind in cls.registry.module_dict.items() if cls._fits(kind)]
+            near = get_close_matches(str(base), heads, n=1, cutoff=0.75)
+            hint = f'perhaps {near[0]!r}' if near else f'name one such as {cls.example_base!r}'
             raise ValueError(f'base of {cls.__name__} is {base!r}, which is no known head; {hint}.')
         cls.check_base(found)
         return _combined(cls, found)
+
+    @classmethod
+    def _fits(cls, kind: Any) -> bool:
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            return False
+        try:
+            cls.check_base(kind)
+        except ValueError:
+            return False
+        return not issubclass(kind, LongTailOptions)
 
     @classmethod
     def check_base(cls, base: type) -> None:
@@ -332,6 +371,25 @@ class LongTailOptions:
                 "as dict(type='lt_mm.LearnableWeightScaling'), or leave it out."
             )
 
+    def _refuse_with_class_means(self, **parts: dict | None) -> None:
+        for option, part in parts.items():
+            if part is not None:
+                raise ValueError(
+                    f"classifier of {type(self).__name__} is 'class_means', whose scores are "
+                    f'distances without a prior in them, so that {option} would change what is not '
+                    "there; leave one of the two out, or use classifier='linear'."
+                )
+
+    def _check_configs(self, **parts: dict | None) -> None:
+        for option, part in parts.items():
+            example = _EXAMPLES[option]
+            is_config = isinstance(part, Mapping) and ('type' in part or 'type' not in example)
+            if part is not None and not is_config:
+                raise ValueError(
+                    f'{option} of {type(self).__name__} is {part!r}, but it must be the config of '
+                    f'a part, such as {example}, or None.'
+                )
+
     def _check_single(self, num_classes: int) -> None:
         for loss in self._classification_losses():
             if num_classes == 1 and not getattr(loss, 'use_sigmoid', False):
@@ -341,6 +399,17 @@ class LongTailOptions:
                     'num_classes=2, with the background as a class, or use a loss with '
                     'use_sigmoid=True.'
                 )
+
+    def _built(self, option: str, config: dict, lack: str) -> nn.Module:
+        """An alignment or a distillation, which is no loss of the other options."""
+        kind = _component(config)
+        if isinstance(kind, type) and issubclass(kind, (ContrastLoss, LogitLoss)):
+            place = 'contrast' if issubclass(kind, ContrastLoss) else 'loss'
+            raise ValueError(
+                f'{option} of {type(self).__name__} is a {kind.__name__}, which {lack}; use '
+                f'{_EXAMPLES[option]} there, and give the loss as {place} of the head.'
+            )
+        return MODELS.build(config)
 
     def _built_contrast(self, config: dict) -> ContrastLoss:
         kind = _component(config)
@@ -359,6 +428,21 @@ class LongTailOptions:
                 warnings.warn(
                     f'alpha={alpha} of {type(self).__name__} does not act on its '
                     f"{type(loss).__name__}; use dict(type='lt_mm.LogitAdjustedLoss') there.",
+                    stacklevel=4,
+                )
+
+    def _warn_of_correcting_twice(self) -> None:
+        post = self.post_compensation
+        if post is None or not post.alpha > 0:
+            return
+        for loss in self._classification_losses():
+            trained = getattr(loss, 'alpha', 0.0) if isinstance(loss, LogitAdjusted) else 0.0
+            if trained > 0 and trained + post.alpha > 1 + 1e-6:
+                warnings.warn(
+                    f'alpha={post.alpha:g} of the post_compensation of {type(self).__name__} comes '
+                    f'on top of alpha={trained:g} of its {type(loss).__name__}, which corrects for '
+                    f'the prior twice; use up to {max(0, 1 - trained):g} in one of them, or leave '
+                    'it out.',
                     stacklevel=4,
                 )
 

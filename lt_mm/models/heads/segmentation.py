@@ -5,7 +5,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmseg.models.decode_heads import IterativeDecodeHead, PointHead, STDCHead
+from mmseg.models.decode_heads import (
+    DDRHead,
+    IterativeDecodeHead,
+    PIDHead,
+    PointHead,
+    STDCHead,
+)
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS as MMSEG_MODELS
@@ -35,6 +41,9 @@ _UNFIT = {
     STDCHead: 'learns the boundaries of the labels, not the classes of the data set; leave it as '
     'it is, and put LongTailHead around the decode_head',
 }
+# Heads of mmsegmentation that take maps of one backbone, one of them in eval mode: how many in
+# training, and from where.
+_MAPS = {DDRHead: (2, 'DDRNet'), PIDHead: (3, 'PIDNet')}
 
 
 @MODELS.register_module()
@@ -67,6 +76,7 @@ class LongTailHead(LongTailOptions):
 
     registry = MMSEG_MODELS
     default_temperature = 0.05
+    example_base = 'FCNHead'
 
     def __init__(self, *args: Any, keys_per_class: int = 16, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,7 +148,9 @@ class LongTailHead(LongTailOptions):
         Raises:
             RuntimeError: if the base passes ``cls_seg``, or the classifier that an option acts on,
                 and the options with it, by.
+            ValueError: if a DDRHead or PIDHead is given maps of another backbone than its own.
         """
+        self._check_maps(args[0] if args else None)
         self._classified, self._classifier_called = False, False
         self._seen, self._without_graph = [], False
         try:
@@ -210,6 +222,17 @@ class LongTailHead(LongTailOptions):
     def __getstate__(self) -> dict:
         # What a step has left is no leaf of a graph, so it could not be copied.
         return {**super().__getstate__(), '_seen': [], '_taught': None}
+
+    def _check_maps(self, maps: Any) -> None:
+        for base, (number, backbone) in _MAPS.items():
+            several = None if isinstance(maps, Tensor) else len(maps or ())
+            if isinstance(self, base) and several != (number if self.training else None):
+                raise ValueError(
+                    f'{type(self).__name__} takes {number} maps in training and one, a tensor, in '
+                    f'eval mode, but its backbone gives {several or "one"} in '
+                    f'{"training" if self.training else "eval mode"}; use '
+                    f'backbone=dict(type={backbone!r}, ...), or another base.'
+                )
 
     def _note_call(self, module: nn.Module, inputs: tuple) -> None:
         self._classifier_called = True

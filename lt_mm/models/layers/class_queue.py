@@ -8,6 +8,7 @@ from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
 from lt_mm.functional import check_labels, queue_lengths, true_places
+from lt_mm.functional.checks import check_whole
 from lt_mm.models.ranks import numbers_of_ranks
 from lt_mm.structures import ClassCounts
 
@@ -61,8 +62,9 @@ class ClassQueue(nn.Module):
         dtype: torch.dtype = torch.float16,
     ) -> None:
         super().__init__()
-        self.size = size
-        self.min_size = min_size
+        advice = 'they are slots for keys'
+        self.size = check_whole('size', size, 'the class queue', advice, least=0)
+        self.min_size = check_whole('min_size', min_size, 'the class queue', advice, least=0)
         lengths = queue_lengths([1] * num_classes, size, min_size)
         self.register_buffer('features', torch.zeros(size, dim, dtype=dtype))
         self.register_buffer('ids', torch.full((size,), -1, dtype=torch.int64))

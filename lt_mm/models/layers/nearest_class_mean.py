@@ -16,9 +16,10 @@ from lt_mm.registry import MODELS
 class NearestClassMeanLinear(nn.Linear):
     """A linear layer in training; in eval mode the logits tell which class mean is nearest.
 
-    The means are buffers that ``lt_mm.ClassMeansHook`` fills before every validation and test. They
-    are in checkpoints, so that inference needs no training set. A class without a sample scores
-    minus infinity. The weights are those of an ``nn.Linear``.
+    The means are buffers that ``lt_mm.ClassMeansHook`` fills before every validation and test, and
+    for every checkpoint, so that inference needs no training set. A step of training forgets them,
+    since the features change. A class without a sample scores minus infinity. The weights are those
+    of an ``nn.Linear``.
 
     Args:
         in_channels: D, width of the features.
@@ -70,10 +71,12 @@ class NearestClassMeanLinear(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) to (N, C)."""
         if self.training:
+            if torch.is_grad_enabled():
+                self.counts.zero_()
             return super().forward(features)
         if not self.counts.any():
             raise RuntimeError(
-                'NearestClassMeanLinear has no class means; add '
+                'NearestClassMeanLinear has no class means of its present weights; add '
                 "dict(type='lt_mm.ClassMeansHook') to the custom_hooks of the config, which "
                 'computes them before validation and test, or call set_class_means.'
             )

@@ -74,8 +74,8 @@ class PostCompensation(nn.Module):
         if not self.class_counts.is_set:
             raise RuntimeError(
                 'PostCompensation has no class counts of the training, neither set nor in the '
-                'checkpoint; give post_compensation=dict(class_counts=...), or train with '
-                "dict(type='lt_mm.ClassCountsHook') in custom_hooks."
+                'checkpoint; give post_compensation=dict(class_counts=...), or train and test '
+                "with dict(type='lt_mm.ClassCountsHook') in custom_hooks."
             )
         return self.class_counts.require_log_prior()
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lt_mm.functional.checks import check_whole
+
 
 class ProjectionMLP(nn.Module):
     """Linear layers with ReLU between them, then L2 normalisation: z of eq. 8.
@@ -37,6 +39,8 @@ class ProjectionMLP(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError('widths is empty, but a ProjectionMLP needs at least one layer.')
+        for width in widths:
+            check_whole('a width', width, 'ProjectionMLP', 'give widths such as (512, 256)')
         if norm is not None and len(widths) == 1:
             raise ValueError(
                 f'norm of a ProjectionMLP is {norm}, but stands between layers and widths is '

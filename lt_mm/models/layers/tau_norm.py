@@ -1,10 +1,9 @@
 """Linear classifiers whose weight norms are evened out at test time."""
 
-import math
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lt_mm.functional.checks import check_number
 from lt_mm.functional.weight_norm import tau_normalize
 from lt_mm.registry import MODELS
 
@@ -23,7 +22,7 @@ class TauNormLinear(nn.Linear):
         keep_bias: whether the bias is used in eval mode; the public code drops it.
 
     Raises:
-        ValueError: if tau is not finite.
+        ValueError: if tau is not finite, or negative.
 
     Source: Kang et al., ICLR 2020 (tau-normalised classifier).
     """
@@ -32,7 +31,7 @@ class TauNormLinear(nn.Linear):
         self, in_channels: int, num_classes: int, tau: float = 1.0, keep_bias: bool = False
     ) -> None:
         super().__init__(in_channels, num_classes)
-        self.tau = _finite(tau, 'TauNormLinear')
+        self.tau = _checked(tau, 'TauNormLinear')
         self.keep_bias = keep_bias
 
     def forward(self, features: Tensor) -> Tensor:
@@ -58,14 +57,14 @@ class TauNormConv2d(nn.Conv2d):
         keep_bias: as there.
 
     Raises:
-        ValueError: if tau is not finite.
+        ValueError: if tau is not finite, or negative.
     """
 
     def __init__(
         self, in_channels: int, num_classes: int, tau: float = 1.0, keep_bias: bool = False
     ) -> None:
         super().__init__(in_channels, num_classes, kernel_size=1)
-        self.tau = _finite(tau, 'TauNormConv2d')
+        self.tau = _checked(tau, 'TauNormConv2d')
         self.keep_bias = keep_bias
 
     def forward(self, features: Tensor) -> Tensor:
@@ -80,7 +79,8 @@ class TauNormConv2d(nn.Conv2d):
         return f'{super().extra_repr()}, tau={self.tau}, keep_bias={self.keep_bias}'
 
 
-def _finite(tau: float, owner: str) -> float:
-    if not math.isfinite(tau):
-        raise ValueError(f'tau of {owner} is {tau}, but it must be finite; 0.5 to 1 is usual.')
+def _checked(tau: float, owner: str) -> float:
+    check_number('tau', tau, owner, '0.5 to 1 is usual')
+    if tau < 0:
+        raise ValueError(f'tau of {owner} is {tau}, but it must be 0 or more; 0.5 to 1 is usual.')
     return tau

@@ -97,3 +97,22 @@ class ClassWeights(nn.Module):
     def extra_repr(self) -> str:
         """What the weights come from."""
         return f'{self.class_weight!r:.80}'
+
+
+def weighs_classes(module: nn.Module) -> bool:
+    """Whether a loss, of this package or of the mm packages, gives classes weights that differ.
+
+    Args:
+        module: any.
+    """
+    weights = getattr(module, 'class_weights', None)
+    if isinstance(module, ClassWeights):
+        # Its loss tells.
+        return False
+    if isinstance(weights, ClassWeights):
+        # A power or a beta of 0 weighs all alike.
+        own = weights.given if weights.of_counts is None else weights.of_counts([1, 2])
+    else:
+        own = getattr(module, 'class_weight', None)
+    own = own.tolist() if hasattr(own, 'tolist') else own
+    return isinstance(own, list | tuple) and len(set(own)) > 1

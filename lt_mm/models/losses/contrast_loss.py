@@ -6,6 +6,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from lt_mm.registry import did_you_mean
+
 
 class ContrastBatch(NamedTuple):
     """Features of one batch, with what is known of the images or pixels.
@@ -68,7 +70,7 @@ class ContrastLoss(nn.Module, metaclass=ABCMeta):
         """Losses of a batch, 0-d, whose keys begin with 'loss_'; others are for the log alone."""
 
 
-def refuse_unknown(owner: str, unknown: Mapping[str, Any]) -> None:
+def refuse_unknown(owner: type, unknown: Mapping[str, Any]) -> None:
     """Name the successor of ``temperature``, as a mixture loss called its own in earlier versions.
 
     Args:
@@ -80,11 +82,12 @@ def refuse_unknown(owner: str, unknown: Mapping[str, Any]) -> None:
     """
     if 'temperature' in unknown:
         raise TypeError(
-            f'temperature of {owner} has another name now; use '
+            f'temperature of {owner.__name__} has another name now; use '
             f'mixture_temperature={unknown["temperature"]!r}.'
         )
     if unknown:
-        raise TypeError(f'{owner} has no {" and no ".join(unknown)}; leave it out.')
+        near = ''.join(did_you_mean(key, owner) for key in unknown)
+        raise TypeError(f'{owner.__name__} has no {" and no ".join(unknown)}; leave it out{near}.')
 
 
 def check_rows(features: Tensor, labels: Tensor, owner: str) -> None:

@@ -40,7 +40,8 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
 
     A trainable temperature has a term of its own, which moves nothing else: with features
     detached, and with the keys of the query's own sample left out, which would draw it towards
-    zero. Its logarithm is the parameter ``log_temperature``; exempt it from weight decay with
+    zero. ``loss_weight`` multiplies it, too, as in the public code. Its logarithm is the parameter
+    ``log_temperature``; exempt it from weight decay with
     ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'log_temperature': dict(decay_mult=0)}))``.
 
     Args:
@@ -54,7 +55,7 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         alpha: strength of the logit adjustment, alpha of eq. 11. Defaults to that of the head,
             else 1.
         widths: layers of the query and of the key MLP after their input.
-        loss_weight: factor of L_GML (beta in Table A.1).
+        loss_weight: factor of L_GML (beta in Table A.1) and of the term of the temperature.
         backend: of :func:`lt_mm.functional.class_log_likelihood`.
         norm: norm_cfg of a normalisation in the MLPs, see :class:`ProjectionMLP`; the public code,
             which is of images, has ``dict(type='BN1d')``. Of pixels, it is over pixels.
@@ -89,7 +90,7 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
         **unknown: Any,
     ) -> None:
         super().__init__()
-        refuse_unknown('GMLLoss', unknown)
+        refuse_unknown(GMLLoss, unknown)
         check_temperature(
             mixture_temperature, 'of the mixture of GMLLoss', 'the usual range is 0.03 to 0.3'
         )
@@ -212,7 +213,7 @@ class GMLLoss(LogitAdjusted, ContrastLoss):
             )
             rows = true_places(known, num_known)
             loss = self._cross_entropy(log_likelihood.index_select(0, rows), labels[rows])
-            losses['loss_gml_temperature'] = loss
+            losses['loss_gml_temperature'] = self.loss_weight * loss
             losses['gml_temperature'] = temperature.detach()
         return losses
 

@@ -18,6 +18,7 @@ from lt_mm.functional import (
 from lt_mm.models.counts import ClassCountsBuffer
 from lt_mm.models.losses.class_weights import ClassWeights
 from lt_mm.models.ranks import mean_over_ranks
+from lt_mm.registry import did_you_mean
 from lt_mm.structures import ClassCounts
 
 # What is wrong with a softmax over a single class.
@@ -75,10 +76,11 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         super().__init__()
         name = type(self).__name__
         if unknown:
+            given = [f'{key!r}{did_you_mean(key, type(self))}' for key in unknown]
             raise TypeError(
-                f'{name} has no argument {" and no argument ".join(map(repr, unknown))}; leave it '
-                'out or, if it comes from a config that this one inherits, write _delete_=True '
-                'beside the type of the loss.'
+                f'{name} has no argument {" and no argument ".join(given)}; leave it out or, if it '
+                'comes from a config that this one inherits, write _delete_=True beside the type '
+                'of the loss.'
             )
         check_number('loss_weight', loss_weight, name, '1 is usual')
         check_reduction(reduction, name)

@@ -1,5 +1,6 @@
 """Supervised contrastive loss on images."""
 
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -53,6 +54,7 @@ class SupConLoss(ContrastLoss):
         self.num_classes = num_classes
         self.temperature = temperature
         self.loss_weight = check_number('loss_weight', loss_weight, 'SupConLoss', '1 is usual')
+        self._told = False
         self.query_mlp = ProjectionMLP(in_channels, widths)
 
     def contrast(self, batch: ContrastBatch) -> dict[str, Tensor]:
@@ -65,6 +67,14 @@ class SupConLoss(ContrastLoss):
             ValueError: if a label is not a class.
         """
         check_labels(batch.labels, self.num_classes, 'SupConLoss', ignore_index=None)
+        if len(batch.queries) == 1 and not self._told:
+            self._told = True
+            warnings.warn(
+                'SupConLoss sees one view of each image, so that an image alone of its class in a '
+                'batch has nothing to be like and adds nothing; give several views by '
+                "dict(type='MultiView', transforms=..., num_views=2) in the pipeline.",
+                stacklevel=2,
+            )
         labels = batch.labels.repeat(len(batch.queries))
         queries = self.query_mlp(batch.queries.flatten(0, 1))
         everything = gather_rows(queries, labels)

@@ -74,7 +74,7 @@ class TextGMLLoss(LogitAdjusted, ContrastLoss):
         **unknown: Any,
     ) -> None:
         super().__init__()
-        refuse_unknown('TextGMLLoss', unknown)
+        refuse_unknown(TextGMLLoss, unknown)
         check_temperature(
             mixture_temperature, 'of the mixture of TextGMLLoss', 'the usual range is 0.03 to 0.3'
         )

@@ -8,10 +8,11 @@ from mmengine.model import ExponentialMovingAverage
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
 from lt_mm.models.backbones import MultiExpertResNet
-from lt_mm.models.heads import RoutedClsHead
+from lt_mm.models.heads import LongTailClsHead, RoutedClsHead
 from lt_mm.models.networks.frozen_parts import FrozenParts
 from lt_mm.models.networks.taught import Taught
 from lt_mm.models.networks.views import check_views, forward_views
@@ -187,6 +188,17 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
         name, head = type(self).__name__, type(self.head).__name__
         distils, has_teacher = _distils(self.head), self.has_teacher
         takes_keys = getattr(self.head, 'takes_keys', False)
+        if isinstance(self.head, BaseDecodeHead):
+            raise ValueError(
+                f'the head of {name} is a {head}, which classifies pixels; use '
+                'lt_mm.LongTailClsHead, or lt_mm.LongTailEncoderDecoder as model.'
+            )
+        if isinstance(self.backbone, MultiExpertResNet) and isinstance(self.head, LongTailClsHead):
+            raise ValueError(
+                f'the head {head} of {name} takes the features of one network, but its backbone '
+                f'has {self.backbone.num_experts} experts; use lt_mm.MultiExpertClsHead with a '
+                'config for each.'
+            )
         if distils and not has_teacher:
             raise ValueError(
                 f'the head {head} has a distillation, but {name} has no teacher; set '
@@ -205,9 +217,9 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
             )
         if key_momentum is None:
             return
-        if not 0 < key_momentum < 1:
+        if not (isinstance(key_momentum, float) and 0 < key_momentum < 1):
             raise ValueError(
-                f'key_momentum of {name} is {key_momentum}, but it must be between 0 and 1, as '
+                f'key_momentum of {name} is {key_momentum!r}, but it must be between 0 and 1, as '
                 'MoCo means it; 0.999 is usual.'
             )
         for needless, reason in (
@@ -217,7 +229,7 @@ class LongTailClassifier(FrozenParts, Taught, ImageClassifier):
         ):
             if needless:
                 raise ValueError(
-                    f'key_momentum of {name} is {key_momentum}, but no momentum encoder is '
+                    f'key_momentum of {name} is {key_momentum!r}, but no momentum encoder is '
                     f'needed: {reason}; leave key_momentum out.'
                 )
 

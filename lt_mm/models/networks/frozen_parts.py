@@ -1,13 +1,20 @@
 """What a model needs to train its classifier alone."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import nn
 
 from lt_mm.compat import is_batch_norm
 
 _POLICIES = ('eval', 'statistics')
+RANDOM_ENCODER = (
+    'The encoder of {} is frozen, and nothing was loaded into its backbone, so it stays random; '
+    'set load_from to a checkpoint, or init_cfg of the backbone, or, where the config has '
+    'earlier_stages, train with `python tools/train.py` of lt_mm.'
+)
 
 
 class FrozenParts:
@@ -15,7 +22,9 @@ class FrozenParts:
 
     Frozen parts have no gradients, which is settled before a Runner wraps the model for several
     processes, and are in eval mode: no dropout, no drop path. What their batch normalisation does
-    is said by ``frozen_batch_norm``. Their weights are to come from a checkpoint, ``load_from``.
+    is said by ``frozen_batch_norm``. Their weights are to come from a checkpoint: ``load_from``, an
+    earlier stage, or ``init_cfg`` of the backbone. Where nothing was loaded into the backbone,
+    training warns, and :class:`~lt_mm.engine.hooks.TrainingGuardHook` does not let it start.
 
     With 'statistics', each process has running statistics of its own share of the batches, as in
     all training with batch normalisation; ``SyncBN`` makes them the same.
@@ -45,6 +54,8 @@ class FrozenParts:
     ) -> None:
         super().__init__(*args, **kwargs)
         name = type(self).__name__
+        if not isinstance(freeze_encoder, bool):
+            raise ValueError(f'freeze_encoder of {name} is {freeze_encoder!r}; use True or False.')
         if frozen_batch_norm not in _POLICIES:
             raise ValueError(
                 f"frozen_batch_norm of {name} is {frozen_batch_norm!r}; use 'eval' or 'statistics'."
@@ -56,15 +67,38 @@ class FrozenParts:
             )
         self.freeze_encoder = freeze_encoder
         self.frozen_batch_norm = frozen_batch_norm
+        # timm's backbones are as they were trained when they are built.
+        self._has_warned = False
+        self._encoder_was_loaded = getattr(self.backbone, 'is_init', False)
         if freeze_encoder:
             for part in self.frozen_parts():
                 part.requires_grad_(False)
             self.train(self.training)
+            # Public from torch 2.5 on.
+            self.backbone._register_load_state_dict_pre_hook(self._note_load)
         if frozen_batch_norm == 'statistics' and not any(map(_moves, self._frozen_modules())):
             raise ValueError(
                 f"frozen_batch_norm of {name} is 'statistics', but no frozen layer has statistics "
                 "that move; take norm_eval and frozen_stages out of the backbone, or use 'eval'."
             )
+
+    @property
+    def is_frozen_at_random(self) -> bool:
+        """Whether the encoder is frozen, and nothing was loaded into its backbone."""
+        return self.freeze_encoder and not self._encoder_was_loaded
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        """As in the base class; a loss upon a random encoder is warned of, once.
+
+        Args:
+            inputs: those of the base class.
+            data_samples: those of the base class.
+            mode: 'tensor', 'predict' or 'loss'.
+        """
+        if mode == 'loss' and self.is_frozen_at_random and not self._has_warned:
+            self._has_warned = True
+            print_log(RANDOM_ENCODER.format(type(self).__name__), 'current', logging.WARNING)
+        return super().forward(inputs, data_samples, mode=mode)
 
     def frozen_parts(self) -> Iterator[nn.Module]:
         """What ``freeze_encoder`` freezes: backbone and neck, unless a subclass says otherwise."""
@@ -84,6 +118,9 @@ class FrozenParts:
                 for layer in moving:
                     layer.train()
         return self
+
+    def _note_load(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self._encoder_was_loaded |= any(key.startswith(prefix) for key in state_dict)
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
         for part in self.frozen_parts():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from mmseg.models.backbones import DDRNet, PIDNet
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.utils import SampleList
 from torch import Tensor, nn
@@ -34,6 +35,12 @@ class _LongTailSegmentor(FrozenParts, Taught):
     ) -> None:
         # frozen_parts is called before this method goes on.
         self.freeze_decode_head = freeze_decode_head
+        if 'key_momentum' in kwargs:
+            raise ValueError(
+                f'key_momentum of {type(self).__name__} is {kwargs["key_momentum"]}, but there is '
+                'a momentum encoder for images alone, in lt_mm.LongTailClassifier; leave it out, '
+                'or take keys from a teacher.'
+            )
         super().__init__(*args, freeze_encoder=freeze_encoder, **kwargs)
         name = type(self).__name__
         if freeze_decode_head and not freeze_encoder:
@@ -66,6 +73,14 @@ class _LongTailSegmentor(FrozenParts, Taught):
             for name, part in head.named_children():
                 if name not in _OF_THE_CLASSIFIER:
                     yield part
+
+    def train(self, mode: bool = True) -> '_LongTailSegmentor':
+        """Set the mode of what is not frozen."""
+        super().train(mode)
+        if isinstance(self.backbone, DDRNet | PIDNet):
+            # Its flag alone, not those of its layers, decides which maps the head in training gets.
+            self.backbone.training = mode
+        return self
 
     def check_teacher(self, teacher: SegmentationTeacher) -> None:
         """Refuse a teacher that does not suit.

@@ -1,5 +1,6 @@
 """What a model needs to have a frozen teacher."""
 
+from inspect import signature
 from typing import Any, ClassVar
 
 from lt_mm.models.teachers.frozen_network import FrozenNetwork, check_preprocessing
@@ -18,13 +19,19 @@ class Taught:
         kwargs: those of the base class.
 
     Raises:
-        ValueError: in training, if the teacher does not suit the student.
+        ValueError: if a teacher has other arguments; in training, if it does not suit the student.
     """
 
     teacher_class: ClassVar[type[FrozenNetwork]]
 
     def __init__(self, *args: Any, teacher: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        unknown = sorted(set(teacher or ()) - set(signature(self.teacher_class).parameters))
+        if unknown:
+            raise ValueError(
+                f'the teacher of {type(self).__name__} has {", ".join(unknown)}, which is no '
+                'argument of a teacher; give dict(config=..., checkpoint=...).'
+            )
         self._teacher_cfg = teacher
         self._teacher: FrozenNetwork | None = None
 

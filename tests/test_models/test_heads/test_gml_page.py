@@ -58,7 +58,7 @@ def test_names_of_the_page():
     names = set(re.findall(r'lt_mm\.([A-Z]\w+)', PAGE + TEXTS))
     names |= set(re.findall(r'`(\w+(?:Loss|Head|Classifier|EncoderDecoder|Hook))\b', PAGE + TEXTS))
     for name in names - {'MyHead'}:
-        assert MODELS.get(name) or HOOKS.get(name), name
+        assert name in MODELS or name in HOOKS, name
     for name in re.findall(r'`functional\.(\w+)`', PAGE):
         assert hasattr(functional, name)
     for name in ('ClassQueue', 'ProjectionMLP', 'CosineConv2d'):

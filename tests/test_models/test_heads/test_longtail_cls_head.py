@@ -298,11 +298,37 @@ def test_copies_and_pickles_are_heads_of_their_own(tmp_path):
             "the classifier is 'tau_normalized' and has none; set classifier='cosine'",
         ),
         (dict(alpha=math.inf), 'alpha of LongTailLinearClsHead is inf, but it must be finite'),
+        (
+            dict(classifier='class_means', alignment=dict(type='lt_mm.DisAlign')),
+            'that alignment wo',
+        ),
+        (dict(classifier='class_means', post_compensation=dict()), 'that post_compensation would'),
+        (dict(classifier=dict(type='lt_mm.TauNormLinear', tau='x')), "tau of TauNormLinear is 'x'"),
+        (dict(classifier=dict(type='lt_mm.TauNormLinear', tau=-1)), 'is -1, but it must be 0 or m'),
+        (dict(contrast=dict(type='lt_mm.GMLLoss', size=81.5)), 'size of the class queue is 81.5'),
+        (dict(contrast=dict(type='lt_mm.GMLLoss', size=True)), 'size of the class queue is True'),
+        (
+            dict(contrast=dict(type='lt_mm.GMLLoss', widths='512')),
+            "a width of ProjectionMLP is '5'",
+        ),
+        (dict(contrast=dict(type='lt_mm.GMLLoss', widths=(8, 0))), 'a width of ProjectionMLP is 0'),
+        (dict(base='FCNHead'), "no known head; name one such as 'LinearClsHead'"),
+        (dict(base='LinearClsHed'), "no known head; perhaps 'LinearClsHead'"),
+        (dict(base='CosineClsHead'), 'which has these options already; name the plain head'),
     ],
 )
 def test_options_that_cannot_be(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+@pytest.mark.parametrize(
+    ('trained', 'afterwards', 'told'), [(1.0, 1.0, 1), (0.2, 1.0, 1), (0.2, 0.8, 0), (0.0, 1.0, 0)]
+)
+def test_correcting_for_the_prior_twice_is_warned_of(trained, afterwards, told, recwarn):
+    loss = dict(type='lt_mm.LogitAdjustedLoss', alpha=trained)
+    build(loss=loss, post_compensation=dict(alpha=afterwards))
+    assert len([w for w in recwarn if 'corrects for the prior twice' in str(w.message)]) == told
 
 
 @pytest.mark.parametrize('temperature', [0.0, -1.0, math.inf, math.nan])

@@ -232,8 +232,8 @@ def refuses(message, error=ValueError, **changes):
         ('CrossEntropyLoss', 'CrossEntropyLoss, which is no BaseDecodeHead'),
         ('SegFormerHead', "'SegFormerHead', which is no known head; perhaps 'SegformerHead'"),
         ('lt_mm.LongTailHead', 'which has these options already; name the plain head'),
-        (None, 'base of LongTailHead is None, which is no known head; name a registered head, or'),
-        (3, 'base of LongTailHead is 3, which is no known head; name a registered head, or give'),
+        (None, 'base of LongTailHead is missing; name the head that it wraps, such as'),
+        (3, "base of LongTailHead is 3, which is no known head; name one such as 'FCNHead'"),
     ],
 )
 def test_heads_that_cannot_have_the_options(base, message):

@@ -207,6 +207,32 @@ def test_alpha_and_temperature_that_are_no_numbers(value):
         MODELS.build(config(classifier='cosine', classifier_temperature=value))
 
 
+@pytest.mark.parametrize('value', ['lt_mm.DisAlign', True, [dict(type='lt_mm.DisAlign')]])
+@pytest.mark.parametrize('option', ['alignment', 'post_compensation', 'contrast', 'distillation'])
+def test_parts_that_are_no_configs(option, value):
+    told = rf'{option} of \w+ is {re.escape(repr(value))}, but it must be the config of a part'
+    with pytest.raises(ValueError, match=told):
+        MODELS.build(config(**{option: value}))
+
+
+@pytest.mark.parametrize(('part', 'option'), [(GML, 'contrast'), (ADJUSTED, 'loss')])
+def test_a_loss_is_no_alignment(part, option):
+    with pytest.raises(ValueError, match=f'gives a loss and no logits; .* as {option} of the head'):
+        MODELS.build(config(alignment=part))
+
+
+@pytest.mark.parametrize(('part', 'option'), [(GML, 'contrast'), (ADJUSTED, 'loss')])
+def test_a_loss_is_no_distillation(part, option):
+    told = f'takes no logits of a teacher; .* as {option} of the head'
+    with pytest.raises(ValueError, match=told):
+        MODELS.build(config(distillation=part))
+
+
+def test_a_base_has_to_be_named():
+    with pytest.raises(ValueError, match="base of LongTailHead is missing; .* base='FCNHead'"):
+        MODELS.build(dict(type='lt_mm.LongTailHead', in_channels=4, channels=4, num_classes=3))
+
+
 @pytest.mark.parametrize('base', ['', ' ', '.', 'mmseg.', 'a..b'])
 def test_no_name_of_a_base(base):
     with pytest.raises(ValueError, match=f"is '{re.escape(base)}', which is no known head"):

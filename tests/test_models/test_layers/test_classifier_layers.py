@@ -128,6 +128,17 @@ def test_class_means_classify_in_eval_mode_only():
         assert layer(features.bfloat16()).dtype == torch.float32
 
 
+def test_class_means_are_forgotten_by_a_step_of_training_alone():
+    layer = NearestClassMeanLinear(4, 3)
+    layer.set_class_means(torch.randn(3, 4), torch.tensor([4, 0, 1]))
+    with torch.no_grad():
+        layer.train()(torch.randn(5, 4))
+    layer.eval()(torch.randn(5, 4))
+    layer.train()(torch.randn(5, 4))
+    with pytest.raises(RuntimeError, match='no class means of its present weights'):
+        layer.eval()(torch.randn(5, 4))
+
+
 def test_bad_input():
     for cls in (TauNormLinear, TauNormConv2d):
         with pytest.raises(ValueError, match=f'tau of {cls.__name__} is nan'):
@@ -144,7 +155,7 @@ def test_bad_input():
             PostCompensation(3, **{argument: 'ade20k_pixels'})
     with pytest.raises(RuntimeError, match='give post_compensation=dict.class_counts'):
         PostCompensation(3).eval()(torch.zeros(1, 3))
-    with pytest.raises(RuntimeError, match='no class means; add .*ClassMeansHook'):
+    with pytest.raises(RuntimeError, match='no class means .*; add .*ClassMeansHook'):
         NearestClassMeanLinear(4, 3).eval()(torch.zeros(1, 4))
     with pytest.raises(ValueError, match="features of NearestClassMeanLinear is 'l2'"):
         NearestClassMeanLinear(4, 3, features='l2')

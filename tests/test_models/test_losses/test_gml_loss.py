@@ -145,6 +145,16 @@ def test_temperature_term_leaves_out_keys_of_the_same_sample():
     assert losses['gml_temperature'].item() == pytest.approx(0.3)
 
 
+def test_the_term_of_the_temperature_has_the_weight_of_the_loss():
+    """As in the public code, beta is before the sum of both terms."""
+    plain, weighted = with_temperature(), with_temperature(loss_weight=2.0)
+    weighted.load_state_dict(plain.state_dict())
+    rows = torch.randn(3, 6, dtype=torch.float64), torch.tensor([0, 1, 2]), torch.tensor([0, 5, 99])
+    plain, weighted = plain(*rows), weighted(*rows)
+    for name in ('loss_gml', 'loss_gml_temperature'):
+        assert weighted[name].item() == pytest.approx(2 * plain[name].item()) != 0
+
+
 def test_only_its_own_term_moves_the_temperature_and_moves_nothing_else():
     loss = with_temperature()
     features = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)

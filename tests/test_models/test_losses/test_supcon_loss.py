@@ -51,6 +51,13 @@ def test_mean_over_the_views_that_have_a_positive(views):
     torch.testing.assert_close(value['loss_supcon'], 0.5 * terms[has_positive].mean())
 
 
+def test_one_view_is_warned_of_once(recwarn):
+    loss = make()
+    for _ in range(2):
+        loss.contrast(batch_of(features(1, 4), LABELS))
+    assert [str(w.message)[:25] for w in recwarn] == ['SupConLoss sees one view ']
+
+
 def test_two_views_of_one_image_attract_each_other_only():
     loss = make()
     value = loss.contrast(batch_of(features(2, 1), LABELS[:1]))['loss_supcon']

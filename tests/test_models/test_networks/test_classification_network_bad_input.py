@@ -8,6 +8,7 @@ import torch
 KD = dict(distillation=dict(type='TinyDistillation'))
 CONTRASTIVE = dict(type='lt_mm.CosineClsHead')
 OF_QUERIES = dict(CONTRASTIVE, contrast=dict(type='TinyContrastOfQueries'))
+EXPERTS = dict(type='lt_mm.MultiExpertResNet', backbone=dict(type='ResNet', depth=18))
 ABSENT = dict(config='gone.py', checkpoint='gone.pth')
 
 
@@ -21,7 +22,14 @@ ABSENT = dict(config='gone.py', checkpoint='gone.pth')
         ),
         (dict(head=OF_QUERIES, teacher=ABSENT), 'LongTailLinearClsHead takes neither its fe'),
         (dict(head=dict(type='LinearClsHead'), teacher=ABSENT), 'head LinearClsHead takes neither'),
+        (dict(teacher=dict(cfg='a.py', checkpoint='b.pth')), 'has cfg, which is no argument of'),
+        (dict(freeze_encoder='yes'), "freeze_encoder of LongTailClassifier is 'yes'; use True"),
+        (
+            dict(backbone=EXPERTS),
+            r'takes the features of one network, but its backbone has 3 experts; use lt_mm\.Multi',
+        ),
         (dict(key_momentum=1.0), 'key_momentum of LongTailClassifier is 1.0, but it mus'),
+        (dict(key_momentum='0.9'), "key_momentum of LongTailClassifier is '0.9', but it mus"),
         (dict(key_momentum=float('nan')), 'is nan, but it must be between 0 and 1'),
         (dict(key_momentum=0.9, teacher=ABSENT), 'needed: the keys are those of the teacher'),
         (dict(key_momentum=0.9, freeze_encoder=True), 'needed: the encoder is frozen; leave'),

@@ -129,6 +129,8 @@ def test_bad_input():
         build(freeze_decode_head=True, freeze_encoder=False)
     with pytest.raises(ValueError, match="frozen_batch_norm of LongTailEncoderDecoder is 'x'"):
         build(frozen_batch_norm='x')
+    with pytest.raises(ValueError, match='key_momentum of LongTailEncoderDecoder is 0.9, but '):
+        build(key_momentum=0.9)
 
     class WithoutClassifier(MODELS.get('FCNHead')):
         def __init__(self, **kwargs):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.hub import get_config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -131,3 +132,59 @@ def test_a_checkpoint_of_the_plain_model_predicts_the_same(name):
         torch.manual_seed(0)  # LightHamHead draws
         results.append(one(batch()[0], mode='tensor'))
     torch.testing.assert_close(*results)
+
+
+SHIPPED = [
+    'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py',
+    'ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py',
+]
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+@pytest.mark.parametrize('path', SHIPPED)
+def test_shipped_models_whose_heads_take_other_maps_in_training(path, frozen):
+    """With half of their hard example mining (its thresh is 0.9) made a logit adjustment."""
+    init_default_scope('mmseg')
+    cfg = get_config(f'mmseg::{path}').model
+    head = cfg['decode_head']
+    losses = [*head['loss_decode']]
+    adjusted = next(i for i, loss in enumerate(losses) if loss['type'] == 'OhemCrossEntropy')
+    losses[adjusted] = ADJUSTED
+    cfg['decode_head'] = dict(
+        head,
+        type='lt_mm.LongTailHead',
+        base=head['type'],
+        classifier='cosine',
+        loss_decode=losses,
+        contrast=dict(type='lt_mm.GMLLoss', size=40, min_size=2, widths=(6,)),
+    )
+    cfg['backbone']['init_cfg'] = None
+    cfg['data_preprocessor']['size'] = (64, 64)
+    cfg.update(type='lt_mm.LongTailEncoderDecoder', freeze_encoder=frozen)
+    model = revert_sync_batchnorm(MODELS.build(cfg))
+    set_class_counts(model, ClassCounts([*range(1, 20)]))
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    inputs, samples = batch()
+    total, logged = model.parse_losses(model.train()(inputs, samples, mode='loss'))
+    total.backward()
+    assert total.isfinite() and logged['decode.loss_gml'] > 0
+    assert model.decode_head.conv_seg.weight.grad.any()
+    has_moved = [not torch.equal(v, before[k]) for k, v in model.backbone.state_dict().items()]
+    has_gradient = [one.grad is not None for one in model.backbone.parameters()]
+    assert any(has_moved) == any(has_gradient) == (not frozen)
+    result = model.eval()(inputs, samples, mode='predict')[0]
+    assert result.seg_logits.data.isfinite().all()
+
+
+@pytest.mark.parametrize('base, wanted', [('PIDHead', 'PIDNet'), ('DDRHead', 'DDRNet')])
+def test_a_backbone_that_gives_such_a_head_other_maps(base, wanted):
+    _, head = MODELS_OF_MMSEG[wanted]
+    head = dict(
+        head, type='lt_mm.LongTailHead', base=base, channels=6, num_classes=4, norm_cfg=BN,
+        classifier='cosine',
+    )  # fmt: skip
+    head = MODELS.build(head)
+    maps = torch.randn(4, 2, 16, 8, 8).unbind()
+    for mode, given in ((True, maps), (True, maps[0]), (True, [*maps[:1]]), (False, maps)):
+        with pytest.raises(ValueError, match=f"LongTail{base} takes .* use backbone=.*'{wanted}'"):
+            head.train(mode)(given)
