@@ -67,8 +67,20 @@ def _rank(rank, call, folder):
     gc.freeze()
     function, args = pickle.loads(call)
     # A rank that waits in vain for the other tells where, before both are killed.
-    dist.init_process_group(
-        'gloo', f'file://{folder}/store', timedelta(seconds=120), rank=rank, world_size=2
-    )
+    _join(rank, folder)
     torch.save(function(rank, *args), f'{folder}/{rank}.pth')
     dist.destroy_process_group()
+
+
+def _join(rank, folder, attempts=3):
+    """Initialise the group, again if gloo loses a connection: now and then, on a busy machine."""
+    for attempt in range(attempts):
+        store = f'file://{folder}/store{attempt}'
+        try:
+            dist.init_process_group('gloo', store, timedelta(seconds=120), rank=rank, world_size=2)
+        except RuntimeError as error:
+            # The other rank sees its end of the same connection closed, and comes here as well.
+            if 'connectFullMesh' not in str(error) or attempt == attempts - 1:
+                raise
+        else:
+            return
