@@ -14,3 +14,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=50, end=600, eta_min=1e-6, by_epoch=False),
 ]
 train_cfg = dict(max_iters=600, val_interval=600)
+custom_hooks = [
+    dict(type='lt_mm.ClassCountsHook'),
+    dict(type='lt_mm.RandomStateHook'),
+    dict(type='lt_mm.TrainingGuardHook'),
+    dict(type='lt_mm.ChannelsLastHook'),
+]

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lt_mm.analysis.advice import Commands, advise
-from lt_mm.analysis.classifier_layer import FeatureNorms, find_classifier
 from lt_mm.analysis.data_statistics import (
     SMALL_REGION,
     company,
@@ -30,6 +29,7 @@ from lt_mm.analysis.data_statistics import (
     rank_correlation,
     split_statistics,
 )
+from lt_mm.analysis.feature_norms import FeatureNorms
 from lt_mm.analysis.inputs import build_dataset, check_weights, validate_as_test
 from lt_mm.analysis.model_statistics import ModelStatistics, model_statistics
 from lt_mm.checkpoints import read_checkpoint
@@ -39,6 +39,7 @@ from lt_mm.datasets.label_reading import locate
 from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.distributed import build_runner, unwrapped
 from lt_mm.evaluation.per_class import log
+from lt_mm.models.heads.find_classifier import find_classifier
 from lt_mm.structures import ClassCounts, ClassGroups
 from lt_mm.visualization.diagnosis import draw_example, write_report
 

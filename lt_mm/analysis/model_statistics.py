@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_mm.analysis.classifier_layer import FeatureNorms
+from lt_mm.analysis.feature_norms import FeatureNorms
 from lt_mm.datasets.regions import SIZE_BINS, label_regions, size_bin
 from lt_mm.functional.calibration import equal_width_bins, expected_calibration_error
 

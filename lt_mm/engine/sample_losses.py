@@ -1,13 +1,12 @@
 """Losses of single samples of a model, for other parameters than its own, and weights on them."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from lt_mm.models.losses.class_weights import weighs_classes
@@ -28,11 +27,25 @@ class Measured(NamedTuple):
     """(N, ...), summed over calls; 0 where a label is ignored."""
 
 
+class Call(NamedTuple):
+    """A call of a classification loss in a step."""
+
+    logits: Tensor
+    """(N, C, ...), with their graph."""
+    target: Tensor
+    """(N, ...) labels."""
+    valid: Tensor
+    """(N, ...), False where a label is to be ignored."""
+    losses: Callable[[Tensor], Tensor]
+    """The (N, ...) losses of other logits in place of these."""
+
+
 class SampleLosses:
     """Hooks on the classification losses of a model: ``loss_module`` and ``loss_decode`` of heads.
 
     Auxiliary heads are left alone. What is measured leaves no trace: buffers are cloned, so that
     running statistics and queues are as they were, and random numbers are for the caller to keep.
+    A loss that is called while :attr:`weigh` is set is weighed by what that returns for the call.
 
     Args:
         model: of mmpretrain's or mmseg's kind, not wrapped for several processes.
@@ -46,7 +59,7 @@ class SampleLosses:
     def __init__(self, model: nn.Module, owner: str) -> None:
         self.model = model
         self.owner = owner
-        self.weigh: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.weigh: Callable[[Call], Tensor] | None = None
         self._seen: list[tuple[Tensor, Tensor, int | None, Any]] | None = None
         self._losses = dict(_losses_of(model))
         if not self._losses:
@@ -70,17 +83,13 @@ class SampleLosses:
                 )
         self._handles: list = []
 
-    @contextmanager
-    def hooked(self) -> Iterator[None]:
-        """Weigh and measure inside."""
-        self.attach()
-        try:
-            yield
-        finally:
-            self.detach()
+    @property
+    def number(self) -> int:
+        """Of the losses."""
+        return len(self._losses)
 
     def attach(self) -> None:
-        """Begin to weigh what the model computes, by ``weigh(target, valid)`` where that is set."""
+        """Begin to see the calls of the losses."""
         for loss in self._losses.values():
             self._handles += [
                 loss.register_forward_pre_hook(self._before, with_kwargs=True),
@@ -145,11 +154,33 @@ class SampleLosses:
                 f'{paths} had labels of {len(target)} samples in a batch of {samples}, so it is '
                 f'unknown which {self.owner} weighs; use a head with one label a sample.'
             )
-        valid = torch.ones_like(target, dtype=torch.bool)
-        if ignore_index is not None:
-            valid = target != ignore_index
         losses = torch.stack([loss for *_, loss in seen]).sum(0)
+        valid = _valid(target, ignore_index)
         return Measured([call[0] for call in seen], target, valid, losses * valid)
+
+    @contextmanager
+    def features_once(self, names: Iterable[str]) -> Iterator[None]:
+        """Extract features once inside, where none of these parameters changes them.
+
+        Args:
+            names: of the parameters that differ between measurements of the same batch.
+        """
+        extract = getattr(self.model, 'extract_feat', None)
+        if extract is None or any(not _is_of_head(name) for name in names):
+            yield
+            return
+        kept: list = []
+
+        def once(*args: Any, **kwargs: Any) -> Any:
+            if not kept:
+                kept.append(extract(*args, **kwargs))
+            return kept[0]
+
+        self.model.extract_feat = once
+        try:
+            yield
+        finally:
+            del self.model.extract_feat
 
     def _before(self, loss: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Ask for single values while measuring; otherwise weigh them."""
@@ -164,26 +195,43 @@ class SampleLosses:
             kwargs = {**kwargs, 'reduction_override': 'none'}
             kwargs.pop('avg_factor', None)
             return args, kwargs
-        valid = torch.ones_like(target, dtype=torch.bool)
-        if ignore_index is not None:
-            valid = target != ignore_index
-        weight = self.weigh(target, valid)
+        weight = self.weigh(
+            Call(logits, target, _valid(target, ignore_index), self._again(loss, target, kwargs))
+        )
         if kwargs.get('weight') is not None:
             weight = weight * kwargs['weight']
         return args, {**kwargs, 'weight': weight}
+
+    def _again(
+        self, loss: nn.Module, target: Tensor, kwargs: Mapping[str, Any]
+    ) -> Callable[[Tensor], Tensor]:
+        """The losses of other logits; neither hooks nor account of labels that a loss keeps."""
+        options = {key: kwargs[key] for key in kwargs if key not in ('weight', 'avg_factor')}
+        options['reduction_override'] = 'none'
+
+        def losses(logits: Tensor) -> Tensor:
+            buffers = {name: value.clone() for name, value in loss.named_buffers()}
+            weigh, self.weigh = self.weigh, None
+            try:
+                return functional_call(loss, buffers, (logits, target), options)
+            finally:
+                self.weigh = weigh
+
+        return losses
 
     def _after(self, loss: nn.Module, args: tuple, output: Any) -> None:
         if self._seen:
             self._seen[-1] = (*self._seen[-1][:3], output)
 
 
-def primal(value: Tensor) -> Tensor:
-    """A value without its tangent, if it has one."""
-    try:
-        return forward_ad.unpack_dual(value).primal
-    except RuntimeError:
-        # Outside of a level of forward mode there are no tangents.
-        return value
+def _valid(target: Tensor, ignore_index: int | None) -> Tensor:
+    if ignore_index is None:
+        return torch.ones_like(target, dtype=torch.bool)
+    return target != ignore_index
+
+
+def _is_of_head(name: str) -> bool:
+    return name.split('.')[0] in ('head', 'decode_head')
 
 
 def _losses_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 ENGINES = ('jvp', 'finite_difference')
@@ -119,11 +120,13 @@ def last_layer_losses_along(
     features: Tensor,
     weight_direction: Tensor,
     bias_direction: Tensor | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """The scores s of a linear classifier in closed form: s_i = <dl_i/dz_i, V_W f_i + V_b>.
 
     For cross-entropy dl_i/dz_i is the softmax minus the label. It equals :func:`losses_along` of
-    the parameters of the classifier alone, without a pass through it.
+    the parameters of the classifier alone, without a pass through it. Logits of another resolution
+    than the features are taken to be interpolated, as the heads of mmseg do.
 
     Args:
         losses: (N, ...) losses of logits, each of its own element's alone.
@@ -131,6 +134,7 @@ def last_layer_losses_along(
         features: f, (N, D, ...), what the classifier was given.
         weight_direction: V_W, (C, D).
         bias_direction: V_b, (C,).
+        align_corners: of the interpolation.
 
     Returns:
         (N, ...).
@@ -141,6 +145,9 @@ def last_layer_losses_along(
     change = torch.einsum('cd,nd...->nc...', weight_direction.to(features), features.detach())
     if bias_direction is not None:
         change = change + bias_direction.to(change).reshape((-1,) + (1,) * (logits.ndim - 2))
+    if change.shape[2:] != grad.shape[2:]:
+        size = grad.shape[2:]
+        change = F.interpolate(change, size, mode='bilinear', align_corners=align_corners)
     return (grad * change).sum(1)
 
 

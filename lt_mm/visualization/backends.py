@@ -34,13 +34,20 @@ def add_to_backends(
     name = f'lt_mm {Path(save_dir).resolve()}'
     shared = Visualizer.get_instance(name, vis_backends=deepcopy(others), save_dir=str(save_dir))
     for name, picture in pictures.items():
-        shared.add_image(name, _pixels(picture))
+        shared.add_image(name, pixels_of(picture))
     # Writers of TensorBoard keep what was added for up to two minutes.
     shared.close()
 
 
-def _pixels(picture: str | Path | Figure) -> np.ndarray:
-    """(H, W, 3) uint8, on white."""
+def pixels_of(picture: str | Path | Figure) -> np.ndarray:
+    """Pixels of a picture.
+
+    Args:
+        picture: a file or a figure.
+
+    Returns:
+        (H, W, 3) uint8, on white.
+    """
     if isinstance(picture, Figure):
         canvas = FigureCanvasAgg(picture)
         canvas.draw()

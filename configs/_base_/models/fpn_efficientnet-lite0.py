@@ -28,7 +28,7 @@ model = dict(
         feature_strides=[4, 8, 16, 32],
         channels=64,
         dropout_ratio=0.1,
-        num_classes=60,
+        num_classes=52,
         norm_cfg=dict(type='SyncBN', requires_grad=True),
         align_corners=False,
         init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),

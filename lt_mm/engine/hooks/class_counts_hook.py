@@ -168,10 +168,15 @@ class ClassCountsHook(Hook):
         return sampler.class_distribution_at(place, self._resolved.unit)
 
     def _set(self, runner: Runner) -> bool:
-        """Whether a module took the counts."""
+        """Whether a module or another hook took the counts."""
         counts = self._resolved.with_prior(self._prior(runner))
         self._prior_of_run = None if counts.prior is None else counts.prior.tolist()
-        return bool(set_class_counts(unwrapped(runner.model), counts))
+        taken = bool(set_class_counts(unwrapped(runner.model), counts))
+        for hook in runner.hooks:
+            if hasattr(hook, 'set_class_counts'):
+                hook.set_class_counts(counts)
+                taken = True
+        return taken
 
     def before_val(self, runner: Runner) -> None:
         """Show the counts to the metrics of the validation, and to modules that have none."""

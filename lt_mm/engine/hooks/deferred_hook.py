@@ -14,9 +14,9 @@ from lt_mm.registry import HOOKS
 class DeferredHook(Hook):
     """Tell losses (DRW) and the sampler (DRS) that the second part of the training has begun.
 
-    Every module of the model with a method ``set_deferred(active: bool)`` is told, at the start of
-    the training and whenever it changes. What is active follows from the number of the epoch or
-    iteration, so that a resumed run needs nothing else.
+    Every module of the model, and every hook, with a method ``set_deferred(active: bool)`` is told,
+    at the start of the training and whenever it changes. What is active follows from the number of
+    the epoch or iteration, so that a resumed run needs nothing else.
 
     Samplers of lt_mm are told the place once, before training; with ``deferred=True`` they shuffle
     the plain data set up to it. In a loop by iteration, such a sampler has to be infinite, and
@@ -128,5 +128,5 @@ class DeferredHook(Hook):
 
     @staticmethod
     def _takers(runner: Runner) -> list:
-        modules = unwrapped(runner.model).modules()
-        return [module for module in modules if hasattr(module, 'set_deferred')]
+        parts = (*unwrapped(runner.model).modules(), *runner.hooks)
+        return [part for part in parts if hasattr(part, 'set_deferred')]

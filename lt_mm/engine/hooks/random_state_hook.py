@@ -1,10 +1,8 @@
 """Keep the states of all random generators in checkpoints, so that resuming changes nothing."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import CheckpointHook, Hook
@@ -12,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from lt_mm.compat import draws_batches_to_skip
+from lt_mm.engine.random_states import random_states, set_random_states
 from lt_mm.engine.train_sampler import sampler_of, samples_of
 from lt_mm.engine.worker_seeding import WorkerSeeding
 from lt_mm.registry import HOOKS
@@ -131,17 +130,17 @@ class RandomStateHook(Hook):
         if state['sampler_seed'] is not None:
             sampler_of(loader).seed = state['sampler_seed']
         if draws_batches_to_skip(runner.train_loop):
-            _SkippedBatches(runner.train_loop, lambda: _set_states(state))
+            _SkippedBatches(runner.train_loop, lambda: set_random_states(state))
         else:
-            _set_states(state)
+            set_random_states(state)
 
     def before_val(self, runner: Runner) -> None:
         """Remember the states that training goes on with."""
-        self._before_validation = _get_states()
+        self._before_validation = random_states()
 
     def after_val(self, runner: Runner) -> None:
         """Put them back."""
-        _set_states(self._before_validation)
+        set_random_states(self._before_validation)
         self._before_validation = None
 
     def _gather(self, runner: Runner) -> None:
@@ -150,7 +149,7 @@ class RandomStateHook(Hook):
 
     def _state(self, runner: Runner) -> dict:
         # With save_best, checkpoints are also saved while validating.
-        state = dict(self._before_validation or _get_states())
+        state = dict(self._before_validation or random_states())
         seed = getattr(sampler_of(runner.train_dataloader), 'seed', None)
         return {**state, 'sampler_seed': None if seed is None else int(seed)}
 
@@ -209,25 +208,3 @@ def _first_batches(loop: BaseLoop, done: int) -> list[int]:
     made = [len(range(worker, len(loader), len(workers))) * loop.epoch for worker in workers]
     turns = [divmod(done + worker, len(workers)) for worker in workers]
     return [worker + len(workers) * (made[worker] + turn) for turn, worker in turns]
-
-
-def _get_states() -> dict:
-    """The states of this process, without numpy's arrays: they would need an allow-list."""
-    kind, keys, *rest = np.random.get_state()
-    states = dict(
-        python=random.getstate(),
-        numpy=(kind, keys.tolist(), *rest),
-        torch=torch.get_rng_state(),
-    )
-    if torch.cuda.is_available():
-        states['cuda'] = torch.cuda.get_rng_state()
-    return states
-
-
-def _set_states(states: dict) -> None:
-    random.setstate(states['python'])
-    np.random.set_state(states['numpy'])
-    # mmengine loads a checkpoint to the device of the model; the states belong on the CPU.
-    torch.set_rng_state(states['torch'].cpu())
-    if 'cuda' in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states['cuda'].cpu())

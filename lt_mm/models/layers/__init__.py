@@ -11,6 +11,7 @@ from .nearest_class_mean import NearestClassMeanLinear
 from .post_compensation import PostCompensation
 from .projection_mlp import ProjectionMLP
 from .tau_norm import TauNormConv2d, TauNormLinear
+from .weight_net import WeightNet, kinds_of_classes
 
 __all__ = [
     'ClassQueue',
@@ -26,4 +27,6 @@ __all__ = [
     'ProjectionMLP',
     'TauNormConv2d',
     'TauNormLinear',
+    'WeightNet',
+    'kinds_of_classes',
 ]
