@@ -26,19 +26,22 @@ class CIFAR10LT(CIFAR10):
 
     Args:
         data_root (str): Folder of ``cifar-10-batches-py``, the extracted official archive.
-        split (str): 'train' or 'test'. Defaults to 'train'.
+        split (str): 'train', 'test', or 'development', the images that ``development`` takes out.
+            Defaults to 'train'.
         imbalance_factor (float): IF, images of the most frequent class over those of the rarest:
             100 means 100:1. 1 keeps every image. Without effect on the test split. Defaults to 100.
         profile (str): 'exp' as above, or 'step': the first half of the classes keeps every image,
             the rest n_max / IF; or 'zipf', see :func:`lt_mm.datasets.profile_ratios`. Defaults to
             'exp'.
         seed (int): Decides which images are kept; papers use 0. Defaults to 0.
+        development (int): Training images of each class that are taken out before the tail is cut
+            of the others, as Jamal et al. (CVPR 2020) do with 10. Defaults to 0.
         **kwargs: Further arguments of :class:`mmpretrain.datasets.CIFAR10`: ``pipeline``, and
             ``download=False`` to forbid the download of a missing archive.
 
     Raises:
         FileNotFoundError: If the archive is missing or damaged and cannot be downloaded.
-        ValueError: If ``imbalance_factor`` or ``profile`` is out of its range.
+        ValueError: If ``imbalance_factor``, ``profile`` or ``development`` is out of its range.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class CIFAR10LT(CIFAR10):
         imbalance_factor: float = 100,
         profile: str = 'exp',
         seed: int = 0,
+        development: int = 0,
         **kwargs: Any,
     ) -> None:
         # Only to complain now, and of any split, rather than when the data are first needed.
@@ -55,6 +59,14 @@ class CIFAR10LT(CIFAR10):
         self.imbalance_factor = imbalance_factor
         self.profile = profile
         self.seed = seed
+        self.development = development
+        self.holds_out = split == 'development'
+        if development < 0 or (self.holds_out and development == 0):
+            raise ValueError(
+                f'development of {type(self).__name__} is {development}; give the number of images '
+                'a class that is taken out of the training set, such as 10.'
+            )
+        split = 'train' if self.holds_out else split
         super().__init__(data_root=data_root, split=split, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -68,10 +80,19 @@ class CIFAR10LT(CIFAR10):
             return samples
         num_classes = len(self.CLASSES)
         orders = shuffled_by_class([s['gt_label'] for s in samples], num_classes, self.seed)
-        counts = long_tailed_counts_of_head(
-            len(samples) // num_classes, num_classes, self.imbalance_factor, self.profile
-        )
-        kept = [order[:count] for order, count in zip(orders, counts, strict=True)]
+        left = len(samples) // num_classes - self.development
+        if left < 1:
+            raise ValueError(
+                f'development of {type(self).__name__} is {self.development}, of '
+                f'{len(samples) // num_classes} images a class, so none is left to learn from; '
+                'give less.'
+            )
+        counts = long_tailed_counts_of_head(left, num_classes, self.imbalance_factor, self.profile)
+        if self.holds_out:
+            kept = [order[: self.development] for order in orders]
+        else:
+            orders = [order[self.development :] for order in orders]
+            kept = [order[:count] for order, count in zip(orders, counts, strict=True)]
         return [samples[i] for i in np.concatenate(kept)]
 
     def _read_archive(self) -> list[dict]:

@@ -22,10 +22,11 @@ DATASETS = dict(
     fashion_mnist_lt='lt_mm.FashionMNISTLT',
     freedoom_scenes='lt_mm.FreedoomScenesDataset',
     imagenet_lt='lt_mm.ImageNetLT',
+    inaturalist2017='lt_mm.INaturalist2017',
     inaturalist2018='lt_mm.INaturalist2018',
     places_lt='lt_mm.PlacesLT',
 )
-OF_PAPERS = ('cifar_lt', 'imagenet_lt', 'inaturalist2018', 'places_lt')
+OF_PAPERS = ('cifar_lt', 'imagenet_lt', 'inaturalist2017', 'inaturalist2018', 'places_lt')
 PAPERS = [name for name in FILES if name.startswith(OF_PAPERS)]
 
 
@@ -51,7 +52,9 @@ def test_a_file_is_short_and_says_what_it_is(name):
 def test_the_folder_is_that_of_the_data(name):
     folder = name.rpartition('/')[0] or 'ade20k'
     cfg = load(name)
-    kinds = {cfg[f'{split}_dataloader'].dataset.type for split in ('train', 'test')}
+    sets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'test')]
+    # A part of one is of its kind.
+    kinds = {dataset.get('dataset', dataset).type for dataset in sets}
     if folder == 'cifar_lt':
         classes = cfg.model.head.num_classes
         assert kinds == {f'lt_mm.CIFAR{classes}LT'} and f'_cifar{classes}' in name

@@ -15,3 +15,12 @@ lws = dict(
 balanced_sampler = dict(_delete_=True, type='lt_mm.ClassBalancedSampler')
 # Theirs: classes by turns, four images of each.
 class_aware_sampler = dict(_delete_=True, type='lt_mm.ClassAwareSampler', samples_per_class=4)
+# The classifier alone, on what it was: its weights go on, those of the encoder stay.
+classifier = dict(
+    type='lt_mm.LongTailClassifier',
+    freeze_encoder=True,
+    head=dict(
+        type='lt_mm.LongTailClsHead',
+        loss=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss', alpha=0.0),
+    ),
+)

@@ -1,0 +1,4 @@
+# Table 3 of Jamal et al., focal loss.
+_base_ = 'meta_r32_cifar100-lt_200e.py'
+loss = dict(_delete_=True, type='lt_mm.FocalLoss', gamma=1.0)
+model = dict(head=dict(loss=loss))
