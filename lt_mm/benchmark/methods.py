@@ -1,7 +1,7 @@
 """The methods that are compared, for both tasks: the one list of their names, configs, teachers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -176,15 +176,6 @@ DIGITS_LT = Benchmark(
         'sade': _on_digits('SADE', 'sade'),
         'ncl': _on_digits('NCL', 'ncl'),
         'reslt': _on_digits('ResLT', 'reslt'),
-        'drw': _on_digits('DRW', 'drw'),
-        'cb-fine-tuning': _on_digits('class-balanced fine-tuning', 'cb-fine-tuning'),
-        'meta': _on_digits('two components', 'meta'),
-        'meta-permuted': _on_digits('two components, permuted', 'meta-permuted'),
-        'meta-all': _on_digits('two components, all layers', 'meta-all'),
-        'meta-paper': _on_digits("two components, the paper's step", 'meta-paper'),
-        'l2rw': _on_digits('L2RW', 'l2rw'),
-        'mw-net': _on_digits('Meta-Weight-Net', 'mw-net'),
-        'cmw-net': _on_digits('CMW-Net', 'cmw-net'),
     },
     metrics=CLASSIFICATION_METRICS,
     costs=dict(seconds=('seconds', '.0f')),
@@ -204,3 +195,24 @@ DIGITS_LT = Benchmark(
     epochs=True,
 )  # fmt: skip
 """Classification of DigitsLT."""
+
+META_WEIGHTS = replace(
+    DIGITS_LT,
+    methods={
+        name: DIGITS_LT.methods[name] for name in ('ce', 'post-compensation', 'class-balanced-ce')
+    }
+    | {
+        'drw': _on_digits('DRW', 'drw'),
+        'cb-fine-tuning': _on_digits('class-balanced fine-tuning', 'cb-fine-tuning'),
+        'meta': _on_digits('two components', 'meta'),
+        'meta-permuted': _on_digits('two components, permuted', 'meta-permuted'),
+        'meta-all': _on_digits('two components, all layers', 'meta-all'),
+        'meta-paper': _on_digits("two components, the paper's step", 'meta-paper'),
+        'l2rw': _on_digits('L2RW', 'l2rw'),
+        'mw-net': _on_digits('Meta-Weight-Net', 'mw-net'),
+        'cmw-net': _on_digits('CMW-Net', 'cmw-net'),
+    },
+    priced={name: name for name in ('ce', 'post-compensation')},
+    out_dir=Path('work_dirs/meta_weights'),
+)
+"""Weights of samples that are learnt, and their controls, on DigitsLT."""

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from lt_mm.benchmark.methods import DIGIT_SCENES, DIGITS_LT, ROOT
+from lt_mm.benchmark.methods import DIGIT_SCENES, DIGITS_LT, META_WEIGHTS, ROOT
 
-BENCHMARKS = dict(digit_scenes=DIGIT_SCENES, digits_lt=DIGITS_LT)
+BENCHMARKS = dict(digit_scenes=DIGIT_SCENES, digits_lt=DIGITS_LT, meta_weights=META_WEIGHTS)
+FOLDERS = dict(meta_weights='digits_lt')
 
 
 @pytest.mark.parametrize('name', BENCHMARKS)
 def test_every_method_has_its_config_and_the_teacher_that_it_names(name):
     methods = BENCHMARKS[name].methods
     for method in methods.values():
-        assert method.config.startswith(f'configs/{name}/')
+        assert method.config.startswith(f'configs/{FOLDERS.get(name, name)}/')
         stages = method.load().get('earlier_stages') or {}
         (named,) = [s.config for s in stages.values() if s.gives == 'teacher'] or [None]
         teacher = method.teacher and methods[method.teacher].config

@@ -10,6 +10,7 @@ from mmpretrain.datasets import CIFAR10, CIFAR100
 
 from lt_mm.datasets import CIFAR10LT, CIFAR100LT
 from lt_mm.datasets.class_counting import count_classes
+from lt_mm.datasets.long_tail_profile import long_tailed_counts_of_head
 from lt_mm.registry import DATASETS
 
 PER_CLASS = 40
@@ -181,3 +182,45 @@ def test_from_a_config_through_the_pipeline_and_the_counting(archive):
     counts = count_classes(dataset)['images']
     assert counts.counts.tolist() == np.bincount(dataset.get_gt_labels()).tolist()
     assert counts.class_names == CIFAR10.METAINFO['classes'] and counts.imbalance_factor == 10
+
+
+@pytest.mark.parametrize('cls', [CIFAR10LT, CIFAR100LT])
+def test_a_development_set_is_taken_out_before_the_tail_is_cut(archive, cls):
+    root, _ = archive
+    num_classes = len(cls.METAINFO['classes'])
+    settings = dict(data_root=str(root), imbalance_factor=5, development=10, pipeline=[])
+    training, held_out = cls(**settings), cls(split='development', **settings)
+    assert np.bincount(held_out.get_gt_labels()).tolist() == [10] * num_classes
+    counts = [int(30 * 5 ** (-c / (num_classes - 1))) for c in range(num_classes)]
+    assert np.bincount(training.get_gt_labels()).tolist() == counts
+    images = [
+        {dataset.get_data_info(i)['img'].tobytes() for i in range(len(dataset))}
+        for dataset in (training, held_out)
+    ]
+    assert not images[0] & images[1]
+    # However long the tail.
+    other = cls(split='development', **{**settings, 'imbalance_factor': 2})
+    assert images[1] == {other.get_data_info(i)['img'].tobytes() for i in range(len(other))}
+
+
+@pytest.mark.parametrize(
+    ('num_classes', 'imbalance_factor', 'total', 'rarest'),
+    [(10, 100, 12380, 49), (10, 200, 11177, 24), (100, 100, 10626, 4), (100, 200, 9304, 2)],
+)
+def test_counts_of_the_paper_with_a_development_set(num_classes, imbalance_factor, total, rarest):
+    # Those of the public code of Jamal et al., with 10 images a class taken out.
+    counts = long_tailed_counts_of_head(50000 // num_classes - 10, num_classes, imbalance_factor)
+    assert (counts.sum(), counts[-1]) == (total, rarest)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'told'),
+    [
+        (dict(development=-1), 'development of CIFAR10LT is -1'),
+        (dict(split='development'), 'development of CIFAR10LT is 0'),
+        (dict(development=PER_CLASS), f'of {PER_CLASS} images a class, so none is left'),
+    ],
+)
+def test_development_sets_that_cannot_be(archive, settings, told):
+    with pytest.raises(ValueError, match=told):
+        CIFAR10LT(data_root=str(archive[0]), pipeline=[], **settings)
