@@ -80,8 +80,8 @@ def test_maps_rarest_class_first():
     table = table[generator.permutation(60)]
     chosen = held_out_by_class(maps(table), per_class=5, seed=0)
     shown = (table[chosen] >= 256).sum(axis=0)
-    # Of a class of 12 one at least; of 30 three, for which those of the pole count.
-    assert shown[2] >= 1 and (shown[1], shown[0]) == (3, 5)
+    # Of a class of 12 one, of 30 three, for which those of rarer classes count.
+    assert shown[2] >= 1 and 3 <= shown[1] <= 5 and shown[0] == 5
     assert held_out_by_class(maps(table), per_class=5, seed=0).tolist() == chosen.tolist()
     left = np.delete(table, chosen, axis=0)
     assert ((left > 0).sum(axis=0) > 0).all()
