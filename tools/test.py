@@ -8,7 +8,13 @@ from mmengine.registry import METRICS
 
 from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
 from lt_mm.engine.distributed import build_runner, write_metrics_once
-from lt_mm.engine.launch import add_config_arguments, add_run_arguments, load_config, stop
+from lt_mm.engine.launch import (
+    add_config_arguments,
+    add_run_arguments,
+    check_writable,
+    load_config,
+    stop,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,6 +120,10 @@ def keep_predictions(cfg: Config, out: str) -> None:
         )
     if Path(out).is_file() and not is_pickle:
         stop(f'--out is {out}, which is a file: give a folder for the predictions.')
+    try:
+        check_writable(Path(out).parent if is_pickle else out, '--out')
+    except OSError as error:
+        stop(str(error))
     if classify:
         path = str(out if is_pickle else Path(out, 'predictions.pkl'))
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=path)]

@@ -30,6 +30,7 @@ from lt_mm.benchmark.experiments import Experiment, Result, run_all
 from lt_mm.benchmark.methods import Method
 from lt_mm.datasets.class_counting import count_samples
 from lt_mm.engine.data_config import walk_datasets
+from lt_mm.engine.launch import check_writable
 from lt_mm.stages.stage import first_difference
 from lt_mm.structures import ClassCounts
 
@@ -413,7 +414,7 @@ def locked(folder: Path) -> Iterator[None]:
         BlockingIOError: if there is one.
         OSError: if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder, '--work-dir')
     # The lock goes with the process, however that ends.
     with (folder / '.lock').open('w') as file:
         try:

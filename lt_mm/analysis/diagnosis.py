@@ -38,6 +38,7 @@ from lt_mm.datasets.class_counting import SampleCounts, count_samples
 from lt_mm.datasets.label_reading import locate
 from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.distributed import build_runner, unwrapped
+from lt_mm.engine.launch import check_writable
 from lt_mm.evaluation.per_class import log
 from lt_mm.models.heads.find_classifier import find_classifier
 from lt_mm.structures import ClassCounts, ClassGroups
@@ -76,7 +77,10 @@ def diagnose(
             gives scores that are not a number.
     """
     checkpoint = commands.checkpoint
-    _check_folder(out)
+    try:
+        check_writable(out, '--out', (f'{NAME}.json', f'{NAME}.html'))
+    except OSError as error:
+        raise DiagnosisError(str(error)) from error
     _validate_as_test(config, out)
     content: dict[str, Any] = dict(
         config=str(config.filename),
@@ -123,22 +127,6 @@ def diagnose(
     content['advice'] = advise(content, commands, steps)
     _write(content, examples, out)
     return content
-
-
-def _check_folder(out: Path) -> None:
-    """Find out whether results can be written, before they have been worked for."""
-    probe = out / f'.{os.getpid()}.part'
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (f'{NAME}.json', f'{NAME}.html'):
-            if (out / name).is_dir():
-                raise IsADirectoryError(f'{name} is a folder')
-        probe.write_text('')
-        probe.unlink()
-    except OSError as error:
-        raise DiagnosisError(
-            f'Nothing can be written in {out} ({error}): choose another folder with --out.'
-        ) from error
 
 
 def _validate_as_test(config: Config, out: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,35 @@ from lt_mm.checkpoints import trust_checkpoints
 from lt_mm.registry import REGISTRIES
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def check_writable(folder: str | os.PathLike, option: str, files: Iterable[str] = ()) -> None:
+    """Make a folder of results, and find out that they can be written before they are worked for.
+
+    Args:
+        folder: of the results.
+        option: that chooses another one, as the error names it.
+        files: names of the results, which may not be folders.
+
+    Raises:
+        OSError: if nothing can be written there.
+    """
+    folder = Path(folder)
+    probe = folder / f'.{os.getpid()}.part'
+    try:
+        if folder.is_file():
+            raise NotADirectoryError('it is a file')
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(f'{name} is a folder')
+        probe.write_text('')
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f'Nothing can be written in {folder} ({reason}): choose another folder with {option}.'
+        ) from error
 
 
 def stop(message: str) -> NoReturn:
@@ -138,6 +168,10 @@ def load_config(args: argparse.Namespace, root: Path) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
+        if Path(cfg.work_dir).is_file():
+            stop(
+                f'--work-dir {cfg.work_dir} is a file: give the folder that logs and results go to.'
+            )
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     _refuse_missing_prefix(cfg.to_dict())
     if cfg.get('default_scope') == 'mmpretrain':

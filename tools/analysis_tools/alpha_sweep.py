@@ -19,7 +19,7 @@ from lt_mm.analysis.alpha_sweep import alpha_offsets
 from lt_mm.analysis.sweep_run import SweepResult, SweepSettings, sweep
 from lt_mm.checkpoints import read_checkpoint
 from lt_mm.engine.data_config import check_dataset_paths
-from lt_mm.engine.launch import add_config_arguments, load_config, stop
+from lt_mm.engine.launch import add_config_arguments, check_writable, load_config, stop
 from lt_mm.export.exported_model import export_model
 from lt_mm.visualization.alpha_sweep import plot_alpha_sweep
 from lt_mm.visualization.backends import add_to_backends
@@ -108,9 +108,7 @@ def main() -> None:
     out = args.out or Path(config.work_dir, 'alpha_sweep')
     try:
         check_dataset_paths(config, ('val_dataloader',))
-        # Before the long work, since what cannot be written is lost after it.
-        out.mkdir(parents=True, exist_ok=True)
-        (out / 'alphas.csv').touch()
+        check_writable(out, '--out', ('alphas.csv',))
     except OSError as error:
         stop(str(error))
     config.work_dir = str(out)

@@ -17,7 +17,7 @@ from mmengine.evaluator import Evaluator
 
 from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.distributed import build_runner
-from lt_mm.engine.launch import add_config_arguments, load_config, stop
+from lt_mm.engine.launch import add_config_arguments, check_writable, load_config, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,7 +57,9 @@ def main() -> None:
                 f'Checkpoint {args.checkpoint} does not exist: give the path of a .pth file, or '
                 'none for random weights.'
             )
-    except FileNotFoundError as error:
+        if args.work_dir:
+            check_writable(args.work_dir, '--work-dir', ('fps.json',))
+    except OSError as error:
         stop(str(error))
     config.load_from = args.checkpoint
     config.test_dataloader.batch_size = args.batch_size
@@ -97,7 +99,6 @@ def main() -> None:
     if len(speeds) > 1:
         print(f'  mean: {result["average_fps"]:.2f} ± {result["fps_std"]:.2f} images/s')
     if args.work_dir:
-        args.work_dir.mkdir(parents=True, exist_ok=True)
         path = args.work_dir / 'fps.json'
         path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
         print(path)

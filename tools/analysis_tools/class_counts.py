@@ -10,7 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
 from lt_mm.datasets.class_counting import count_classes
-from lt_mm.engine.launch import select_variant
+from lt_mm.engine.launch import check_writable, select_variant, stop
 from lt_mm.visualization.backends import add_to_backends
 from lt_mm.visualization.class_counts import draw_class_counts
 
@@ -35,6 +35,10 @@ def main(args: list[str] | None = None) -> None:
     init_default_scope(config.get('default_scope', 'mmengine'))
     name = '_'.join(filter(None, (Path(options.config).stem, options.variant)))
     folder = Path(options.out_dir or Path('work_dirs', 'class_counts', name))
+    try:
+        check_writable(folder, '--out-dir', ('class_counts.png',))
+    except OSError as error:
+        stop(str(error))
     counted = count_classes(DATASETS.build(config.train_dataloader.dataset), options.workers)
     # An image counts once for each class that it shows.
     totals = dict(pixels='pixels', images='image labels')

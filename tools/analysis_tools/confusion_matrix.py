@@ -19,7 +19,7 @@ from lt_mm.checkpoints import load_weights
 from lt_mm.datasets.label_reading import locate
 from lt_mm.engine.data_config import check_dataset_paths
 from lt_mm.engine.distributed import build_runner, unwrapped
-from lt_mm.engine.launch import add_config_arguments, load_config, stop
+from lt_mm.engine.launch import add_config_arguments, check_writable, load_config, stop
 from lt_mm.visualization.backends import add_to_backends
 from lt_mm.visualization.confusion import plot_confusion
 
@@ -109,7 +109,7 @@ def main() -> None:
     config.work_dir = str(out)
     try:
         check_dataset_paths(config, ('test_dataloader',))
-        out.mkdir(parents=True, exist_ok=True)
+        check_writable(out, '--out', ('confusion.csv', 'confusion.png'))
         dataset = build_dataset(config.test_dataloader, 'test')
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not classes:

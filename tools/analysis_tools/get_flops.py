@@ -17,7 +17,7 @@ from rich.table import Table
 
 from lt_mm.benchmark.methods import ROOT
 from lt_mm.benchmark.model_costs import ModelCosts, config_costs
-from lt_mm.engine.launch import select_variant, stop
+from lt_mm.engine.launch import check_writable, select_variant, stop
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,6 +51,11 @@ def main() -> None:
     args = parse_args()
     if args.size and len(args.size) > 2:
         stop(f'--size has {len(args.size)} numbers: give height and width, or one for both.')
+    if args.json:
+        try:
+            check_writable(args.json.parent, '--json', (args.json.name,))
+        except OSError as error:
+            stop(str(error))
     size = (args.size[0], args.size[-1]) if args.size else None
     rows = {}
     for path in track(args.configs, 'Counting', console=Console(stderr=True)):
@@ -66,7 +71,6 @@ def main() -> None:
             stop(f'Cannot count {path}: {error}')
     Console(width=160).print(table(rows))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         numbers = {path: asdict(costs) for path, costs in rows.items()}
         args.json.write_text(json.dumps(numbers, indent=1) + '\n')
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lt_mm.analysis.browsing import Browsed, browse
 from lt_mm.engine.data_config import check_dataset_paths
-from lt_mm.engine.launch import add_config_arguments, load_config, stop
+from lt_mm.engine.launch import add_config_arguments, check_writable, load_config, stop
 from lt_mm.visualization.backends import add_to_backends
 from lt_mm.visualization.samples import plot_frequencies, plot_samples
 
@@ -61,7 +61,7 @@ def main() -> None:
             stop(f'{option} {getattr(args, name)} is no number of images: give 1 or more.')
     try:
         check_dataset_paths(config, (f'{args.phase}_dataloader',))
-        out.mkdir(parents=True, exist_ok=True)
+        check_writable(out, '--output-dir')
         browsed = browse(config, args.phase, args.samples, args.show_number, args.seed)
     except (OSError, ValueError, TypeError) as error:
         stop(f'Cannot browse {args.config}: {error}')
