@@ -15,7 +15,7 @@ DIGITS = 'configs/digits_lt/ce_resnet8_digits-lt.py'
         ('analysis_tools/alpha_sweep', (DIGITS, 'w.pth', '--out', 'taken'), 'with --out.'),
         ('analysis_tools/confusion_matrix', (DIGITS, 'w.pth', '--out', 'taken'), 'with --out.'),
         ('analysis_tools/diagnose', (DIGITS, '--out', 'taken'), 'with --out.'),
-        ('analysis_tools/benchmark', (DIGITS, '--work-dir', 'taken'), 'with --work-dir.'),
+        ('analysis_tools/benchmark', (DIGITS, '--work-dir', 'taken'), '--work-dir taken is a file'),
         ('analysis_tools/get_flops', (DIGITS, '--json', 'taken/flops.json'), 'with --json.'),
         ('analysis_tools/class_counts', (DIGITS, '--out-dir', 'taken'), 'with --out-dir.'),
         ('misc/browse_dataset', (DIGITS, '--output-dir', 'taken'), 'with --output-dir.'),
