@@ -38,7 +38,7 @@ def segmentation(tmp_path, write_config):
         (['--seeds', '0'], 'there are 0 seeds; give 1 or more.'),
         (['--tune', '9'], '9 trials a method are wanted; give 0, for none, to 8.'),
         (['--jobs', '0'], '--jobs is 0; give 1 or more.'),
-        (['--work-dir', 'data/images/0.png/out'], 'cannot be written'),
+        (['--work-dir', 'data/images/0.png/out'], 'Nothing can be written'),
         (['--cfg-options', 'train_dataloader.dataset.data_root=gone'], 'is missing'),
         (['--cfg-options', 'val_dataloader=None'], 'no val_dataloader'),
     ],
