@@ -1,5 +1,6 @@
 """Train several configs over several seeds, each in a process of its own, and collect results."""
 
+import ctypes
 import hashlib
 import json
 import math
@@ -37,6 +38,19 @@ _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]')
 # Seconds between lines of progress where there is no terminal, and so no bar.
 _LINE_EVERY = 20
+# Loaded here, because little may be done between fork and exec.
+_LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have the process that is about to start end when its parent does, however that ends.
+
+    A training that went on without its parent would meet the one that a resumed comparison starts
+    in the same folder. Linux alone knows how; elsewhere nothing is done.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -303,6 +317,7 @@ class _Runs:
                     stderr=subprocess.STDOUT,
                     text=True,
                     env=environment,
+                    preexec_fn=end_with_parent,
                 )
                 self.processes.add(process.pid)
                 if self.stopped:

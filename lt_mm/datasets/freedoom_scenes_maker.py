@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from lt_mm.datasets.digit_scenes_maker import INFO_FILE, SPLITS, new_folder, read_info
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SURFACES = ('wall', 'floor', 'ceiling')
 """What is no object. The renderer labels floor and ceiling alike, but where the view is level, the
 horizon divides them; an open sky is drawn, and labelled, as wall."""
@@ -236,8 +236,9 @@ def read_frame(state: Any) -> Frame:
 
 
 def _begin(game: Any) -> None:
-    for cheat in ('god', 'noclip', 'notarget'):
-        game.send_game_command(cheat)
+    # A secret would be announced in the middle of the frame although messages are off.
+    for command in ('god', 'noclip', 'notarget', 'cl_showsecretmessage 0'):
+        game.send_game_command(command)
     # For about half a second after his arrival a player cannot turn.
     game.make_action([0.0], 20)
 

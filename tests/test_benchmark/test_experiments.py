@@ -5,9 +5,11 @@ import math
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,34 @@ def test_runs_trust_the_checkpoints_that_their_tool_is_told_to_trust(tmp_path, t
         trust_checkpoints(False)
     runs = (tmp_path / 'out' / 'ce' / 'seed3' / 'runs').read_text()
     assert json.loads(runs)['trust'] == ('1' if trusted else None)
+
+
+PARENT = """
+import subprocess, sys
+from lt_mm.benchmark.experiments import end_with_parent
+child = subprocess.Popen(['sleep', '60'], preexec_fn=end_with_parent)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='Linux alone ends children with their parent')
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_ends_with_what_started_it(number):
+    command = [sys.executable, '-c', PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = next(int(line) for line in parent.stdout if line.strip().isdigit())
+        parent.send_signal(number)
+        parent.wait()
+    end = time.monotonic() + 20
+    # A process that ended is gone, or waits for init to take note of it.
+    while time.monotonic() < end and not _has_ended(child):
+        time.sleep(0.05)
+    assert _has_ended(child)
+
+
+def _has_ended(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
