@@ -64,6 +64,7 @@ def warn_of_class_weights(runner: Runner) -> None:
         for path, module in unwrapped(runner.model).named_modules()
         if weighs_classes(module)
     ]
+    weighted += [type(hook).__name__ for hook in runner.hooks if weighs_classes(hook)]
     place, samples = place_of(runner), np.asarray(sampler.counts.sum(axis=0)).ravel()
     prior = sampler.class_distribution_at(place)
     stays = prior is not None and sampler.next_change(place) is None

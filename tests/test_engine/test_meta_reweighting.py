@@ -93,7 +93,7 @@ class Seen(Hook):
         self.batches.append(copy.deepcopy(data_batch))
 
 
-def run(folder, hooks, model=None, dataset=None, iters=3, seed=0, resume=False, **kwargs):
+def run(folder, hooks, model=None, dataset=None, iters=3, seed=0, resume=False, log=None, **kwargs):
     loader = dict(
         dataset=dataset or dict(type='lt_mm.MetaImages'),
         batch_size=8,
@@ -119,6 +119,8 @@ def run(folder, hooks, model=None, dataset=None, iters=3, seed=0, resume=False, 
     wrapper = settings.pop('model_wrapper_cfg', None)
     settings['cfg'] = dict(train_dataloader=settings['train_dataloader'], model_wrapper_cfg=wrapper)
     runner = Runner(**settings)
+    if log is not None:
+        runner.logger.addHandler(log)
     runner.train()
     return runner
 
@@ -615,3 +617,18 @@ def test_the_log_and_the_picture(tmp_path):
     assert any(name.startswith('train/meta_relative_') for name in shown)
     (picture,) = tmp_path.glob('*/vis_data/vis_image/meta_weights_2.png')
     assert Image.open(picture).size[0] > 300
+
+
+def test_a_balanced_sampler_and_class_weights_are_warned_of(tmp_path, caplog):
+    loader = dict(
+        dataset=dict(type='lt_mm.MetaImages'),
+        batch_size=8,
+        num_workers=0,
+        sampler=dict(type='lt_mm.ClassBalancedSampler', infinite=True),
+        collate_fn=dict(type='pseudo_collate'),
+    )
+    for mode, warned in (('two_component', True), ('l2rw', False)):
+        caplog.clear()
+        settings = dict(train_dataloader=loader, log_level='WARNING', log=caplog.handler)
+        run(tmp_path / mode, [MetaReweighting(mode=mode)], iters=1, **settings)
+        assert ('Class weights of MetaReweighting stand behind' in caplog.text) is warned

@@ -181,7 +181,10 @@ class MetaReweighting(Hook):
         self.picture_interval = picture_interval
         if class_weight is None:
             class_weight = dict(type='effective_number', beta=0.9999)
-        self.class_weights = ClassWeights(class_weight, _OWNER)
+        # Modes without class weights have none to warn of behind a balanced sampler.
+        self.class_weights = None
+        if mode == 'two_component':
+            self.class_weights = ClassWeights(class_weight, _OWNER)
         self.class_counts = ClassCountsBuffer(_OWNER)
         self._active = True
         self._resumed: Mapping | None = None
@@ -193,7 +196,7 @@ class MetaReweighting(Hook):
         Args:
             class_counts: of the training set, from ``lt_mm.ClassCountsHook``.
         """
-        if self.class_counts.set(class_counts):
+        if self.class_counts.set(class_counts) and self.class_weights is not None:
             self.class_weights.warn_if_alike(class_counts.counts)
 
     def set_deferred(self, active: bool) -> None:
@@ -211,7 +214,8 @@ class MetaReweighting(Hook):
         self._device = next(model.parameters()).device
         self._losses = SampleLosses(model, _OWNER)
         self.class_counts.to(self._device)
-        self.class_weights.to(self._device)
+        if self.class_weights is not None:
+            self.class_weights.to(self._device)
         counts = self.class_counts.counts
         groups = ClassGroups.of(self.groups or dict(by='counts')).split(counts.cpu())
         self._groups = {name: members for name, members in groups.items() if len(members)}
@@ -283,7 +287,7 @@ class MetaReweighting(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """See that the step was weighed; hand histograms to the visualizer."""
+        """Forget the step; hand histograms to the visualizer."""
         if not self._active:
             return
         self._losses.weigh = None
