@@ -115,9 +115,13 @@ class SampleLosses:
         Raises:
             TypeError: if labels are soft, or a loss gives no value of each sample.
         """
+        self._seen = []
+        # Auxiliary heads would only take time.
+        auxiliary = self.model._modules.get('auxiliary_head')
+        if auxiliary is not None:
+            self.model._modules['auxiliary_head'] = None
         fixed = {name: value.detach() for name, value in self.model.named_parameters()}
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        self._seen = []
         try:
             functional_call(
                 self.model, {**fixed, **buffers, **parameters}, args, {**kwargs, 'mode': 'loss'}
@@ -125,6 +129,8 @@ class SampleLosses:
             seen = self._seen
         finally:
             self._seen = None
+            if auxiliary is not None:
+                self.model._modules['auxiliary_head'] = auxiliary
         return self._combined(seen, len(kwargs.get('data_samples') or ()))
 
     def _combined(self, seen: list, samples: int) -> Measured:

@@ -357,7 +357,11 @@ class MetaReweighting(Hook):
 
     def _find_parameters(self, model: nn.Module) -> None:
         """Names of the parameters whose gradient counts; of the last layer, its hooks, too."""
-        trained = [name for name, value in model.named_parameters() if value.requires_grad]
+        trained = [
+            name
+            for name, value in model.named_parameters()
+            if value.requires_grad and not name.startswith('auxiliary_head.')
+        ]
         self._layer: nn.Module | None = None
         if self.engine == 'last_layer':
             found = find_classifier(model, len(self.class_counts.counts))
