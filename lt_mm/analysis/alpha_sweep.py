@@ -328,7 +328,9 @@ class AlphaSweep(BaseMetric):
         """Percentages of each row.
 
         Args:
-            half: ``CHOOSE``, ``REPORT``, or None for all images.
+            half: ``CHOOSE``, ``REPORT``, or None for all images. The IoU of a half is the mean over
+                the classes that have labels there, the same ones in all rows; that of all images
+                has 0 for a class that is predicted and has no label, as mmsegmentation counts.
             groups: name of each group to the indices of its classes.
 
         Returns:
@@ -340,6 +342,7 @@ class AlphaSweep(BaseMetric):
             self.predicted[chosen].sum(0),
             self.labelled[chosen].sum(0),
             groups,
+            only_labelled=half is not None,
         )
         if not self.is_segmentation:
             counts, confidences, hits = self.bins[chosen].sum(0).unbind(dim=1)
@@ -349,10 +352,17 @@ class AlphaSweep(BaseMetric):
     def replicated(self, groups: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """The figures of the reported half in each replicate, (B, R); without the ECE."""
         labelled = self.drawn_labelled[:, None]
-        return self._figures(self.drawn_hits, self.drawn_predicted, labelled, groups)
+        return self._figures(
+            self.drawn_hits, self.drawn_predicted, labelled, groups, only_labelled=True
+        )
 
     def _figures(
-        self, hits: Tensor, predicted: Tensor, labelled: Tensor, groups: Mapping[str, Tensor]
+        self,
+        hits: Tensor,
+        predicted: Tensor,
+        labelled: Tensor,
+        groups: Mapping[str, Tensor],
+        only_labelled: bool,
     ) -> dict[str, np.ndarray]:
         hits, predicted, labelled = (x.double() for x in (hits, predicted, labelled))
         right, elements = hits.sum(-1), labelled.sum(-1)
@@ -361,6 +371,10 @@ class AlphaSweep(BaseMetric):
             figures = dict(top1=100 * right / elements, macro=accuracy.nanmean(-1))
             return _numpy(figures | {g: accuracy[..., c].nanmean(-1) for g, c in groups.items()})
         iou = 100 * hits / (predicted + labelled - hits)
+        if only_labelled:
+            # Else a rare class that the half lacks would enter the mean, as 0, with the first
+            # pixel that a larger alpha gives it, and rows were means over different classes.
+            iou = iou.masked_fill(labelled == 0, torch.nan)
         figures = dict(mIoU=iou.nanmean(-1), mAcc=accuracy.nanmean(-1), aAcc=100 * right / elements)
         figures |= {f'{group}_IoU': iou[..., c].nanmean(-1) for group, c in groups.items()}
         figures |= {f'{group}_Acc': accuracy[..., c].nanmean(-1) for group, c in groups.items()}

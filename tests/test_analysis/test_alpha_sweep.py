@@ -68,7 +68,29 @@ def test_every_row_is_that_of_a_pass_of_its_own():
         assert whole['body_IoU'][row] == pytest.approx(expected[1:3].mean())
         for half, figures in enumerate(halves):
             part = [s for s, h in zip(samples, metric.half, strict=True) if h == half]
-            assert figures['mIoU'][row] == pytest.approx(np.nanmean(naive_iou(part, offset)))
+            # Class 4 has no label.
+            assert figures['mIoU'][row] == pytest.approx(naive_iou(part, offset)[:4].mean())
+
+
+def test_a_class_that_a_half_lacks_is_in_no_row_of_it():
+    samples = pixel_samples(number=8)
+    metric = AlphaSweep(len(samples), bootstrap=0)
+    for sample, half in zip(samples, metric.half, strict=True):
+        labels = sample['gt_sem_seg']['data']
+        if half == CHOOSE:
+            labels[labels == 3] = 2
+        sample['seg_logits']['data'][3:] -= 20
+    offsets = torch.zeros(2, 5)
+    offsets[1, 3] = 20
+    metric.start(offsets, [range(2)])
+    metric.process(None, samples)
+    figures = metric.figures(CHOOSE, GROUPS)
+    part = [s for s, half in zip(samples, metric.half, strict=True) if half == CHOOSE]
+    for row, offset in enumerate(offsets):
+        assert figures['mIoU'][row] == pytest.approx(naive_iou(part, offset)[:3].mean())
+    assert np.isnan(figures['tail_IoU']).all()
+    whole = [np.nanmean(naive_iou(samples, offset)) for offset in offsets]
+    assert metric.figures(None, GROUPS)['mIoU'] == pytest.approx(whole)
 
 
 def test_a_class_unseen_in_training_is_predicted_by_no_adjusted_row():
