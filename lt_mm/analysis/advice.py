@@ -116,8 +116,7 @@ def _of_model(content: Mapping[str, Any], commands: Commands) -> Iterator[dict[s
             f'{calibration[tail]["accuracy"]:.1%}), against {errors[0]:.1%} in {often} classes.',
             'calibration',
             {f'model.calibration.groups.{name}.ECE': calibration[name]['ECE'] for name in names},
-            'The sweep shows the calibration error at each strength, too.',
-            commands.trained(sweep),
+            *_of_calibration(content['task'], commands, sweep),
         )
     shift = content['data'].get('prior_shift')
     if shift and shift['total_variation'] >= SHIFT:
@@ -129,6 +128,15 @@ def _of_model(content: Mapping[str, Any], commands: Commands) -> Iterator[dict[s
             'If the frequencies of the validation set are those of use, predict for them.',
             commands.trained(sweep, '--target-prior', content['files']['val_counts']),
         )
+
+
+def _of_calibration(task: str, commands: Commands, sweep: str) -> tuple[str, str]:
+    """Advice and command; the sweep has calibration errors of images, and of pixels none."""
+    if task == 'classification':
+        advice = 'The sweep shows the calibration error at each strength, too.'
+        return advice, commands.trained(sweep)
+    advice = 'Write the model with another strength of logit adjustment, and diagnose it, too.'
+    return advice, commands.trained(sweep, '--fold', '1')
 
 
 def _of_small_regions(

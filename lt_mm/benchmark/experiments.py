@@ -301,7 +301,8 @@ class _Runs:
         environment = {
             **os.environ,
             **trust_of_children(),
-            'OMP_NUM_THREADS': str(self.threads),
+            # One's own number stands: on cores that others use, more threads wait for each other.
+            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(self.threads)),
             'PYTHONWARNINGS': 'ignore',
         }
         device = None if self.devices is None else self.devices.get()

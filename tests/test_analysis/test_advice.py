@@ -74,7 +74,7 @@ CASES = {
             ECE=0.23, confidence=0.7, accuracy=0.47
         ),
         ['23.0%', '70.0%', '47.0%', '3.0%'],
-        'alpha_sweep.py',
+        '--fold',
     ),
     'shift': (
         lambda c: c['data']['prior_shift'].update(total_variation=0.4),
@@ -136,6 +136,16 @@ def test_each_figure_brings_its_own_advice(healthy, case):
         assert f"'{option}'" in text
     for methods in re.findall(r'--methods ([\w,-]+)', one['command']):
         assert set(methods.split(',')) <= set(VARIANTS)
+
+
+def test_calibration_at_each_strength_is_promised_where_the_sweep_has_it(healthy):
+    healthy['model']['calibration']['groups']['tail'].update(ECE=0.23)
+    advices = {}
+    for task in ('segmentation', 'classification'):
+        healthy['task'] = task
+        (one,) = advise(healthy, COMMANDS, PIPELINE)
+        advices[task] = 'at each strength' in one['advice']
+    assert advices == dict(segmentation=False, classification=True)
 
 
 def test_the_data_alone(healthy):

@@ -29,6 +29,7 @@ if options.get('fail'):
 folder.joinpath('pid').write_text(str(os.getpid()))
 time.sleep(float(options.get('sleep', 0)))
 options['device'] = os.environ.get('CUDA_VISIBLE_DEVICES')
+options['threads'] = os.environ.get('OMP_NUM_THREADS')
 options['trust'] = os.environ.get('LT_MM_TRUST_CHECKPOINT')
 print('Iter(train) [  5/10]', flush=True)
 folder.joinpath('iter_10.pth').touch()
@@ -157,6 +158,18 @@ def test_each_run_has_a_device_of_its_own(tmp_path):
     run_all([make(tmp_path, 'ce', seed=s) for s in range(4)], jobs=2, devices=['3', '5'])
     seen = [json.loads((tmp_path / f'out/ce/seed{s}/runs').read_text())['device'] for s in range(4)]
     assert set(seen) == {'3', '5'}
+
+
+@pytest.mark.parametrize(('own', 'seen'), [(None, '3'), ('5', '5')])
+def test_cores_are_shared_among_runs_unless_the_number_of_threads_is_given(
+    tmp_path, monkeypatch, own, seen
+):
+    monkeypatch.setattr(os, 'cpu_count', lambda: 6)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if own:
+        monkeypatch.setenv('OMP_NUM_THREADS', own)
+    run_all([make(tmp_path, 'ce')], jobs=2)
+    assert json.loads((tmp_path / 'out/ce/seed3/runs').read_text())['threads'] == seen
 
 
 def test_an_interrupt_ends_what_runs_and_keeps_what_has_ended(tmp_path, monkeypatch):
