@@ -10,10 +10,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -177,7 +178,8 @@ def run_all(
 ) -> list[Result]:
     """Run experiments, those that others need first, with a progress bar and a line for each.
 
-    Interrupted, it ends what is running; what has ended before is kept and can be reused.
+    Interrupted or terminated, it ends what is running and raises KeyboardInterrupt; what has ended
+    before is kept and can be reused.
 
     Args:
         experiments: what to run.
@@ -198,11 +200,12 @@ def run_all(
     first = [e for e in experiments if (e.name, e.seed) in needed]
     second = [e for e in experiments if e not in first]
     columns = ('{task.description}', BarColumn(), '{task.completed}/{task.total}')
-    with Progress(
+    bar = Progress(
         *(TextColumn(c) if isinstance(c, str) else c for c in columns),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-    ) as progress:
+    )
+    with _terminated_as_interrupted(), bar as progress:
         runs = _Runs(len(experiments), jobs, reuse, devices, progress)
         done: dict[Experiment, Result] = {}
         with ThreadPoolExecutor(jobs) as pool:
@@ -221,6 +224,19 @@ def run_all(
                     runs.stop()
                     raise
     return [done[experiment] for experiment in experiments if experiment in done]
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: its default leaves the processes of the runs behind, training on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 class _Runs:

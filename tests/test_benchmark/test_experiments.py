@@ -172,7 +172,8 @@ def test_cores_are_shared_among_runs_unless_the_number_of_threads_is_given(
     assert json.loads((tmp_path / 'out/ce/seed3/runs').read_text())['threads'] == seen
 
 
-def test_an_interrupt_ends_what_runs_and_keeps_what_has_ended(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_what_runs_and_keeps_what_has_ended(tmp_path, number):
     first, second = make(tmp_path, 'ce'), make(tmp_path, 'gml', options=['sleep=60'])
     third = make(tmp_path, 'ce', seed=4)
     started = second.work_dir / 'pid'
@@ -181,7 +182,7 @@ def test_an_interrupt_ends_what_runs_and_keeps_what_has_ended(tmp_path, monkeypa
     def interrupt():
         while not started.is_file() or not started.read_text():
             time.sleep(0.02)
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(main, number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
