@@ -172,6 +172,14 @@ def test_no_advice_and_no_faults_are_said(tmp_path):
     assert 'No figure is past the limit' in text and 'Nothing is predicted wrong' in text
 
 
+@pytest.mark.parametrize(('number', 'said'), [(1, '1&nbsp;pixel\n'), (2, '2&nbsp;pixels\n')])
+def test_one_pixel_is_singular(tmp_path, number, said):
+    content = report_content(4)
+    content['model']['worst_pairs'][0]['number'] = number
+    write_report(content, {}, tmp_path / 'a.html')
+    assert said in (tmp_path / 'a.html').read_text(encoding='utf-8')
+
+
 def pixels_of(address):
     head, _, data = address.partition(',')
     assert head == 'data:image/jpeg;base64'
