@@ -184,10 +184,15 @@ def test_an_interrupt_ends_what_runs_and_keeps_what_has_ended(tmp_path, number):
             time.sleep(0.02)
         signal.pthread_kill(main, number)
 
+    # Where tests run in the background, Ctrl-C is ignored.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_all([first, second, third])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_all([first, second, third])
+    finally:
+        signal.signal(signal.SIGINT, former)
     thread.join()
     assert first.record.is_file()
     assert not second.record.exists() and not third.work_dir.exists()
