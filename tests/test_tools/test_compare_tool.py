@@ -82,6 +82,8 @@ def start(config, folder, tools, *arguments):
     return subprocess.Popen(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+        # Where tests run in the background, Ctrl-C is ignored, by their children as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
