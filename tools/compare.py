@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from lt_mm.analysis.comparison import Comparison, locked
@@ -50,11 +50,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'that they are not trained on (default: 0, none)',
     )  # fmt: skip
     parser.add_argument(
+        '--tuning-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='settings that make the config validate on a tuning split of its own, which trials '
+        'are then spent on in place of a part of the training set',
+    )  # fmt: skip
+    parser.add_argument(
         '--work-dir', metavar='DIR', help='default: ./work_dirs/compare/<name of the config>'
     )
     parser.add_argument(
         '--jobs', type=int, metavar='N',
-        help='runs at a time (default: 1, or as many as there are GPUs, each run on one)',
+        help='runs at a time, shared out among the GPUs (default: as many as there are, or 1)',
     )  # fmt: skip
     return parser.parse_args(argv)
 
@@ -85,8 +90,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         check_dataset_paths(config, ('train_dataloader', 'val_dataloader'))
         comparison = Comparison(
-            config, folder, names, range(args.seeds), args.budget, args.tune, jobs, devices, _say
-        )
+            config, folder, names, range(args.seeds), args.budget, args.tune, jobs, devices, _say,
+            args.tuning_options,
+        )  # fmt: skip
         with locked(folder):
             comparison.prepare()
             for method, lines in comparison.diffs.items():

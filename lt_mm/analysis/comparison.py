@@ -63,8 +63,10 @@ class Comparison:
         budget: iterations of every run; None leaves the schedule of the config.
         trials: a method has of its own hyper-parameter.
         jobs: runs at a time.
-        devices: GPUs by their numbers, each for one run at a time.
+        devices: GPUs by their numbers, among which the runs are shared out.
         say: takes lines for the user.
+        tuning: settings of the config, by dotted keys, with which it validates on a split of its
+            own for the trials. None holds out a part of the training set for them.
 
     Attributes:
         failures: method, or run, and why it has no result.
@@ -86,6 +88,7 @@ class Comparison:
     jobs: int = 1
     devices: Sequence[str] = ()
     say: Callable[[str], None] = print
+    tuning: Mapping[str, Any] | None = None
     failures: dict[str, str] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     tried: list[Trial] = field(default_factory=list)
@@ -156,6 +159,11 @@ class Comparison:
         if not 0 <= self.trials <= _MOST_TRIALS:
             raise ValueError(
                 f'{self.trials} trials a method are wanted; give 0, for none, to {_MOST_TRIALS}.'
+            )
+        if self.tuning and not self.trials:
+            raise ValueError(
+                f'settings for trials are given ({", ".join(self.tuning)}) and no trials; say how '
+                'many each method has.'
             )
         given = {name: method_name(name, self.task) for name in self.names}
         for name, meant in given.items():
@@ -270,13 +278,30 @@ class Comparison:
         self.failures[str(experiment)] = str(error)
         self.say(f'{experiment} failed: {error}')
 
+    def _tuned_on(self) -> Config:
+        """The config with which trials are made.
+
+        Raises:
+            ValueError: if it has what is reported as its tuning split.
+        """
+        if not self.tuning:
+            return hold_out(self.config)
+        config = deepcopy(self.config)
+        config.merge_from_dict(dict(self.tuning))
+        if config.val_dataloader.dataset == self.config.val_dataloader.dataset:
+            raise ValueError(
+                f'{", ".join(self.tuning)} leave val_dataloader.dataset as it is, so trials would '
+                'be chosen on what is reported; name another split.'
+            )
+        return config
+
     def _tune(self) -> dict[str, float | None]:
-        """Spend the trials on the held-out part of the training set; the value that did best.
+        """Spend the trials on what is kept for them; the value that did best.
 
         All trials have the first seed.
         """
         folder = self.folder / 'tuning'
-        config = hold_out(self.config)
+        config = self._tuned_on()
         context = self._context(folder, config)
         prepared = prepare(config, context, self.budget)
         chosen: dict[str, float | None] = {}
@@ -300,9 +325,8 @@ class Comparison:
                 for one in self._experiments(folder, {name: derived}, {name: value}, self.seeds[:1])
             ]
             if not wants:
-                self.say(
-                    f'{len(experiments)} trials, each on the held-out part of the training set'
-                )
+                split = 'the tuning split' if self.tuning else 'a held-out part of the training set'
+                self.say(f'{len(experiments)} trials, each on {split}')
             done = run_all(experiments, self.jobs, True, self.devices, self._failed)
             scores = {r.method: r.metrics.get(CHOSEN_BY[self.task], math.nan) for r in done}
             for title, (name, value, _) in todo.items():

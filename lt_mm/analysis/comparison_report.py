@@ -110,10 +110,18 @@ def protocol_of(comparison: Comparison) -> dict[str, str]:
     if comparison.trials:
         held_out = (
             f'{comparison.trials} for each method, of its one hyper-parameter, trained with seed '
-            f'{comparison.seeds[0]} on {1 - HELD_OUT_SHARE:.0%} of the training set and chosen by '
-            f'{CHOSEN_BY[comparison.task]} on the other {HELD_OUT_SHARE:.0%}, which is not the '
-            'split reported; then trained on the whole of it'
+            f'{comparison.seeds[0]} '
         )
+        metric = CHOSEN_BY[comparison.task]
+        if comparison.tuning:
+            settings = ', '.join(f'{key}={value}' for key, value in comparison.tuning.items())
+            held_out += f'and chosen by {metric} on a split that is not reported: {settings}'
+        else:
+            held_out += (
+                f'on {1 - HELD_OUT_SHARE:.0%} of the training set and chosen by {metric} on the '
+                f'other {HELD_OUT_SHARE:.0%}, which is not the split reported; then trained on the '
+                'whole of it'
+            )
     return {
         'config': comparison.config.filename or '',
         'budget of a run': budget,

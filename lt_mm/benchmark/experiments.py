@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -186,7 +187,8 @@ def run_all(
         jobs: how many at a time; the processor's cores are shared out among them.
         reuse: take results that a run with the same arguments and the same config left in its
             folder.
-        devices: GPUs by their numbers, each for one run at a time; none leaves it to the runs.
+        devices: GPUs by their numbers, among which the runs are shared out; none leaves it to the
+            runs.
         on_failure: called with a run that failed and the reason, after which the others go on.
             None raises at the first one.
 
@@ -255,7 +257,7 @@ class _Runs:
         self.devices: queue.Queue[str] | None = None
         if devices:
             self.devices = queue.Queue()
-            for device in devices:
+            for device, _ in zip(cycle(devices), range(max(jobs, len(devices)))):
                 self.devices.put(device)
         self.ended = 0
         self.seconds: list[float] = []

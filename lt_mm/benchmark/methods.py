@@ -137,6 +137,61 @@ DIGIT_SCENES = Benchmark(
 )  # fmt: skip
 """Segmentation of the digit scenes, of their validation split."""
 
+
+def _on_freedoom(
+    label: str,
+    name: str,
+    variant: str | None = None,
+    teacher: str | None = None,
+) -> Method:
+    suffix = '_no-teacher' if name == 'gml' and teacher is None else ''
+    config = f'configs/freedoom_scenes/{name}_efficientnet-lite0_freedoom-scenes-small{suffix}.py'
+    return Method(label, config, variant, teacher)
+
+
+_GML_SETTINGS = {
+    'alpha1': ('α = 1, weight 0.2, linear', None),
+    'alpha02': ('α = 0.2', 'alpha02'),
+    'weight1': ('weight 1', 'weight1'),
+    'bn': ('batch normalisation in the MLPs', 'bn1'),
+    'cosine': ('cosine', 'cosine1'),
+    'paper': ("the paper's: α = 0.2, weight 1, cosine", 'paper1'),
+    'temperature': ('τ_g = 0.2', 'temperature02'),
+}
+_TEACHERS = {
+    'gml': ('GML without teacher', None),
+    'gml-ce': ('GML, teacher of cross-entropy', 'ce'),
+    'gml-bs': ('GML, teacher of balanced softmax', 'balanced-softmax'),
+}
+
+FREEDOOM_SCENES = Benchmark(
+    methods={
+        'ce': _on_freedoom('cross-entropy', 'ce'),
+        'balanced-softmax': _on_freedoom('balanced softmax', 'balanced-softmax'),
+        'alpha02': _on_freedoom('logit adjustment, α = 0.2', 'balanced-softmax', 'alpha02'),
+        'alpha05': _on_freedoom('logit adjustment, α = 0.5', 'balanced-softmax', 'alpha05'),
+        **{
+            f'{short}-{name}': _on_freedoom(f'{gml}, {label}', 'gml', variant, teacher)
+            for short, (gml, teacher) in _TEACHERS.items()
+            for name, (label, variant) in _GML_SETTINGS.items()
+        },
+        'gml-weighted': _on_freedoom('GML on class weights', 'gml-weighted'),
+        'gml-repeat-factor': _on_freedoom(
+            'GML on repeat-factor sampling, α = 0.2', 'gml-repeat-factor'
+        ),
+        'wide': _on_freedoom('post-compensated, one wide head', 'wide'),
+        'mutual': _on_freedoom('mutual learning, 3 heads', 'mutual'),
+        'sade': _on_freedoom('SADE, 3 heads', 'sade'),
+    },
+    metrics=SEGMENTATION_METRICS,
+    costs=dict(seconds_per_iteration=('s/iter', '.3f')),
+    priced={name: name for name in ('ce', 'wide', 'mutual', 'sade')},
+    files=[('val_evaluator.output_csv', 'per_class.csv')],
+    out_dir=Path('work_dirs/freedoom'),
+)
+"""Segmentation of the small Freedoom scenes: what tools/compare.py has no name for."""
+
+
 DIGITS_LT = Benchmark(
     methods={
         'ce': _on_digits('cross-entropy', 'ce'),

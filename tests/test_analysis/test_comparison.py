@@ -14,7 +14,7 @@ from PIL import Image
 
 from lt_mm.analysis import comparison as module
 from lt_mm.analysis.comparison import Comparison, config_diff, hold_out, locked, prepare
-from lt_mm.analysis.comparison_report import summary_rows, write_report
+from lt_mm.analysis.comparison_report import protocol_of, summary_rows, write_report
 from lt_mm.analysis.variants import Context
 from lt_mm.benchmark import experiments
 from lt_mm.structures import ClassCounts
@@ -190,6 +190,27 @@ def test_trials_are_of_the_held_out_part_and_equal_in_number(compare, tmp_path):
     # More trials take up those that there are.
     compare('ce', 'la', trials=3, seeds=(0, 1)).run()
     assert len(order(tmp_path)) == 16 + 4
+
+
+def test_trials_are_of_a_tuning_split_where_there_is_one(compare, tmp_path):
+    split = {'val_dataloader.dataset.data_root': str(tmp_path / 'data/train')}
+    made = compare('ce', 'la', trials=2, seeds=(0,), tuning=split)
+    made.run()
+    tuned, final = (
+        Config.fromfile(tmp_path / f'out/{folder}configs/la_alpha{value}.py')
+        for folder, value in (('tuning/', 0.5), ('', made.chosen['la']))
+    )
+    assert tuned.val_dataloader.dataset.data_root == str(tmp_path / 'data/train')
+    assert tuned.train_dataloader.dataset == final.train_dataloader.dataset
+    assert final.val_dataloader.dataset.data_root == str(tmp_path / 'data/val')
+    assert str(tmp_path / 'data/train') in protocol_of(made)['trials']
+
+
+def test_a_tuning_split_that_is_none_is_refused(compare):
+    with pytest.raises(ValueError, match='and no trials; say how many'):
+        compare('ce', tuning={'val_dataloader.batch_size': 2})
+    with pytest.raises(ValueError, match='val_dataloader.batch_size leave val_dataloader.dataset'):
+        compare('ce', trials=1, tuning={'val_dataloader.batch_size': 2}).run()
 
 
 def test_methods_of_one_config_are_trained_once(compare, tmp_path):

@@ -28,6 +28,11 @@ if options.get('fail'):
     sys.exit('broken')
 folder.joinpath('pid').write_text(str(os.getpid()))
 time.sleep(float(options.get('sleep', 0)))
+deadline = time.time() + 30
+while len(list(folder.parent.glob('*/pid'))) < int(options.get('together', 0)):
+    if time.time() > deadline:
+        sys.exit('alone')
+    time.sleep(0.05)
 options['device'] = os.environ.get('CUDA_VISIBLE_DEVICES')
 options['threads'] = os.environ.get('OMP_NUM_THREADS')
 options['trust'] = os.environ.get('LT_MM_TRUST_CHECKPOINT')
@@ -158,6 +163,14 @@ def test_each_run_has_a_device_of_its_own(tmp_path):
     run_all([make(tmp_path, 'ce', seed=s) for s in range(4)], jobs=2, devices=['3', '5'])
     seen = [json.loads((tmp_path / f'out/ce/seed{s}/runs').read_text())['device'] for s in range(4)]
     assert set(seen) == {'3', '5'}
+
+
+def test_more_runs_than_devices_share_them(tmp_path):
+    # Each waits for the other to have begun.
+    waiting = [make(tmp_path, 'ce', options=['together=2'], seed=s) for s in range(2)]
+    run_all(waiting, jobs=2, devices=['3'])
+    seen = [json.loads((tmp_path / f'out/ce/seed{s}/runs').read_text())['device'] for s in range(2)]
+    assert seen == ['3', '3']
 
 
 @pytest.mark.parametrize(('own', 'seen'), [(None, '3'), ('5', '5')])

@@ -6,6 +6,7 @@ import pytest
 from config_files import CONFIGS, FILES, ROOT, earlier, load, path_of, types, variants_of
 
 from lt_mm import registry
+from lt_mm.analysis.variants import config_diff
 
 CHILDREN = (
     registry.DATASETS,
@@ -74,9 +75,14 @@ def test_a_variant_is_a_point_of_a_grid(name):
             assert cfg.train_dataloader.dataset.imbalance_factor == int(number)
         elif kind == 'r':
             assert cfg.model.backbone.depth == int(number)
-        else:
+        elif kind == 'alpha':
             (alpha,) = alphas(cfg)
             assert alpha == float(f'{number[0]}.{number[1:] or 0}')
+        else:
+            changed = config_diff(plain.to_dict(), cfg.to_dict())
+            assert changed and all(
+                'model.decode_head.' in line for line in changed if 'variant' not in line
+            )
         assert cfg.param_scheduler == plain.param_scheduler and cfg.train_cfg == plain.train_cfg
 
 

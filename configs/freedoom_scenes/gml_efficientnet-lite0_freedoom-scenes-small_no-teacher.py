@@ -1,0 +1,25 @@
+# GML without a teacher, and the settings that were looked at.
+_base_ = 'ce_efficientnet-lite0_freedoom-scenes-small.py'
+model = dict(
+    decode_head=dict(
+        type='lt_mm.LongTailHead',
+        base='FPNHead',
+        alpha=1.0,
+        classifier='linear',
+        contrast=dict(
+            type='lt_mm.GMLLoss', size=2048, min_size=16, widths=(64, 64), loss_weight=0.2
+        ),
+        loss_decode=dict(_delete_=True, type='lt_mm.LogitAdjustedLoss'),
+    )
+)
+cosine = dict(classifier='cosine', classifier_temperature=0.05)
+heads = dict(
+    alpha02=dict(alpha=0.2),
+    weight1=dict(contrast=dict(loss_weight=1.0)),
+    bn1=dict(contrast=dict(norm=dict(type='BN1d'))),
+    cosine1=cosine,
+    # All as in the paper but the size of the queue.
+    paper1=dict(alpha=0.2, contrast=dict(loss_weight=1.0), **cosine),
+    temperature02=dict(contrast=dict(mixture_temperature=0.2)),
+)
+variants = {name: dict(model=dict(decode_head=head)) for name, head in heads.items()}
