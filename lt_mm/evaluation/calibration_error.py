@@ -32,8 +32,9 @@ from lt_mm.functional.calibration import (
 from lt_mm.registry import METRICS
 from lt_mm.structures import ClassCounts, ClassGroups
 
-# Numbers looked at together, 32 MiB in float64: an image of many classes would fill the memory.
-AT_ONCE = 2**22
+# Numbers looked at together: on a CPU, 1 MiB in float64, which its cache holds; elsewhere 128 MiB,
+# so that there is enough to do at once.
+AT_ONCE, AT_ONCE_ON_GPU = 2**17, 2**24
 
 
 @METRICS.register_module()
@@ -231,11 +232,12 @@ class CalibrationError(BaseMetric):
         activation = self.activation or ('none' if classifies else 'softmax')
         binary = not classifies and scores.shape[1] == 1
         sums = None
-        rows = max(1, AT_ONCE // scores.shape[1])
+        rows = max(1, (AT_ONCE if scores.is_cpu else AT_ONCE_ON_GPU) // scores.shape[1])
         for part, classes in zip(scores.split(rows), labels.split(rows), strict=True):
             if not classifies:
                 kept = classes != self.ignore_index
-                part, classes = part[kept], classes[kept]
+                if not kept.all():
+                    part, classes = part[kept], classes[kept]
             if binary:
                 part = torch.cat([1 - part, part], dim=1)
             else:

@@ -5,6 +5,7 @@ Beyond Temperature Scaling, NeurIPS 2019 (class-wise ECE); Zhong et al., CVPR 20
 appendix C, which draws them for long-tailed recognition with 15 bins.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -91,15 +92,19 @@ def calibration_sums(probabilities: Tensor, labels: Tensor, num_bins: int = 15) 
         raise ValueError(f'num_bins is {num_bins}: calibration needs at least 1 bin.')
     num_classes = probabilities.shape[1]
     check_labels(labels, num_classes, 'calibration', ignore_index=None)
-    known = ~probabilities.isnan().any(dim=1)
-    left_out = (~known).sum()
-    if left_out:
+    left_out = labels.new_zeros((), dtype=torch.long)
+    # A sum is NaN where a summand is, and takes a pass less than a mask.
+    if probabilities.sum().isnan():
+        known = ~probabilities.isnan().any(dim=1)
+        left_out = (~known).sum()
         probabilities, labels = probabilities[known], labels[known]
-    if probabilities.numel() and (probabilities.min() < 0 or probabilities.max() > 1 + 1e-6):
-        raise ValueError(
-            f'calibration got scores from {probabilities.min().item():g} to '
-            f'{probabilities.max().item():g}: give probabilities, such as softmax makes of logits.'
-        )
+    if probabilities.numel():
+        lowest, highest = probabilities.aminmax()
+        if lowest < 0 or highest > 1 + 1e-6:
+            raise ValueError(
+                f'calibration got scores from {lowest.item():g} to {highest.item():g}: give '
+                'probabilities, such as softmax makes of logits.'
+            )
     number = torch.finfo(probabilities.dtype)
     smallest = number.smallest_normal * number.eps
     probabilities, labels = probabilities.double(), labels.long()
@@ -109,18 +114,25 @@ def calibration_sums(probabilities: Tensor, labels: Tensor, num_bins: int = 15) 
     of_label = probabilities.gather(1, labels[:, None])[:, 0]
     squares = probabilities.square().sum(dim=1) - of_label.square() + (1 - of_label).square()
 
-    bins = equal_width_bins(probabilities, num_bins)
-    classes = torch.arange(num_classes, device=bins.device) * num_bins
-    class_cell = (bins + classes).flatten()
-    label_cell = labels * num_bins + bins.gather(1, labels[:, None])[:, 0]
+    label_cell = labels * num_bins + equal_width_bins(of_label, num_bins)
+    # Of many classes, nearly all probabilities lie in the first bin, which is what the others
+    # leave; only these, less than B of each element, are looked at one by one.
+    flat = probabilities.flatten()
+    (large,) = (flat > (1 / num_bins if num_bins > 1 else math.inf)).nonzero(as_tuple=True)
+    values = flat[large]
+    class_cell = large % num_classes * num_bins + equal_width_bins(values, num_bins)
 
     cells, shape = num_classes * num_bins, (num_classes, num_bins)
+    class_counts = _count(class_cell, cells).view(shape)
+    class_probabilities = _sum(values, class_cell, cells).view(shape)
+    class_counts[:, 0] = len(labels) - class_counts.sum(dim=1)
+    class_probabilities[:, 0] = flat.index_fill(0, large, 0).view_as(probabilities).sum(dim=0)
     return CalibrationSums(
         counts=_count(cell, cells).view(shape),
         confidences=_sum(confidence, cell, cells).view(shape),
         hits=_count(cell[prediction == labels], cells).view(shape),
-        class_counts=_count(class_cell, cells).view(shape),
-        class_probabilities=_sum(probabilities.flatten(), class_cell, cells).view(shape),
+        class_counts=class_counts,
+        class_probabilities=class_probabilities,
         class_hits=_count(label_cell, cells).view(shape),
         nll=_sum(-of_label.clamp(min=smallest).log(), labels, num_classes),
         brier=_sum(squares, labels, num_classes),
