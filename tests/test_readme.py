@@ -97,6 +97,50 @@ def test_the_small_table_is_of_the_large_ones(row, scenes, digits):
     expected = cells_of(first, scenes, ('mIoU', 'tail Acc'))
     expected += cells_of(second, digits, ('all', 'few'))
     headings = ('scenes: mIoU', 'tail Acc', 'digits: all', 'few')
+    assert cells_of(README[README.index('scenes: mIoU') - 20 :], row, headings) == expected
+
+
+PICTURES = ['freedoom_scenes.json', 'fashion_mnist_lt.json']
+
+
+def cells_of_comparison(name):
+    """Label and heading to what tables show, from what tools/compare.py wrote."""
+    rows = json.loads((ROOT / 'tools/benchmarks/results' / name).read_text())['rows']
+    assert all(row['seeds'] >= 3 for row in rows)
+    return {
+        (row['label'], row['heading']): f'{row["mean"]:.1f} ± {row["deviation"]:.1f}'
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize('name', PICTURES)
+def test_tables_of_comparisons_are_those_of_the_committed_results(name):
+    cells = cells_of_comparison(name)
+    text = MEASURED[MEASURED.index('## Pictures of a game' if 'free' in name else '## Photogr') :]
+    shown = text[text.index('| method |') :].partition('\n')[0].split(' | ')[1:]
+    headings = [heading.rstrip(' |') for heading in shown]
+    assert len(headings) >= 5
+    for label in {label for label, _ in cells}:
+        expected = [cells[label, heading] for heading in headings]
+        assert cells_of(text, label, headings) == expected
+
+
+@pytest.mark.parametrize(
+    ('row', 'label'),
+    [
+        ('cross-entropy', 'cross-entropy'),
+        ('class weights', 'class-weighted cross-entropy'),
+        ('focal loss', 'focal loss'),
+        ('logit-adjusted loss', 'logit-adjusted loss'),
+        ('post-hoc logit adjustment', 'post-hoc logit adjustment'),
+        ('GML', 'GML'),
+    ],
+)
+def test_the_small_table_of_pictures_is_of_the_large_ones(row, label):
+    game, garments = map(cells_of_comparison, PICTURES)
+    expected = [game[label, heading] for heading in ('mIoU', 'tail Acc')]
+    expected += [garments[label, heading] for heading in ('all', 'few')]
+    headings = ('game: mIoU', 'tail Acc', 'garments: all', 'few')
     assert cells_of(README, row, headings) == expected
 
 
