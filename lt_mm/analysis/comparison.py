@@ -29,7 +29,7 @@ from lt_mm.analysis.variants import (
 from lt_mm.benchmark.experiments import Experiment, Result, run_all
 from lt_mm.benchmark.methods import Method
 from lt_mm.datasets.class_counting import count_samples
-from lt_mm.engine.data_config import walk_datasets
+from lt_mm.engine.data_config import check_dataset_paths, walk_datasets
 from lt_mm.engine.launch import check_writable
 from lt_mm.stages.stage import first_difference
 from lt_mm.structures import ClassCounts
@@ -283,6 +283,7 @@ class Comparison:
 
         Raises:
             ValueError: if it has what is reported as its tuning split.
+            FileNotFoundError: if that split is missing.
         """
         if not self.tuning:
             return hold_out(self.config)
@@ -293,6 +294,7 @@ class Comparison:
                 f'{", ".join(self.tuning)} leave val_dataloader.dataset as it is, so trials would '
                 'be chosen on what is reported; name another split.'
             )
+        check_dataset_paths(config, ('val_dataloader',))
         return config
 
     def _tune(self) -> dict[str, float | None]:

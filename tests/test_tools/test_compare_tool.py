@@ -41,6 +41,11 @@ def segmentation(tmp_path, write_config):
         (['--work-dir', 'data/images/0.png/out'], 'Nothing can be written'),
         (['--cfg-options', 'train_dataloader.dataset.data_root=gone'], 'is missing'),
         (['--cfg-options', 'val_dataloader=None'], 'no val_dataloader'),
+        (['--tuning-options', 'val_dataloader.batch_size=2'], 'and no trials; say how many'),
+        (
+            ['--tune', '1', '--tuning-options', 'val_dataloader.dataset.data_root=gone'],
+            'is missing',
+        ),
     ],
 )
 def test_bad_input_is_told_in_a_line(segmentation, tmp_path, run_tool, capfd, arguments, message):
