@@ -1,4 +1,4 @@
-# GML without a teacher, and the settings that were looked at.
+# GML without a teacher, and settings to be compared.
 _base_ = 'ce_efficientnet-lite0_freedoom-scenes-small.py'
 model = dict(
     decode_head=dict(
