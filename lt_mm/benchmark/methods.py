@@ -150,12 +150,12 @@ def _on_freedoom(
 
 
 _GML_SETTINGS = {
-    'alpha1': ('α = 1, weight 0.2, linear', None),
-    'alpha02': ('α = 0.2', 'alpha02'),
+    'alpha02': ('α = 0.2, weight 0.2, linear', None),
+    'alpha1': ('α = 1', 'alpha1'),
     'weight1': ('weight 1', 'weight1'),
     'bn': ('batch normalisation in the MLPs', 'bn1'),
     'cosine': ('cosine', 'cosine1'),
-    'paper': ("the paper's: α = 0.2, weight 1, cosine", 'paper1'),
+    'paper': ("the paper's: weight 1, cosine", 'paper1'),
     'temperature': ('τ_g = 0.2', 'temperature02'),
 }
 _TEACHERS = {
@@ -176,9 +176,7 @@ FREEDOOM_SCENES = Benchmark(
             for name, (label, variant) in _GML_SETTINGS.items()
         },
         'gml-weighted': _on_freedoom('GML on class weights', 'gml-weighted'),
-        'gml-repeat-factor': _on_freedoom(
-            'GML on repeat-factor sampling, α = 0.2', 'gml-repeat-factor'
-        ),
+        'gml-repeat-factor': _on_freedoom('GML on repeat-factor sampling', 'gml-repeat-factor'),
         'wide': _on_freedoom('post-compensated, one wide head', 'wide'),
         'mutual': _on_freedoom('mutual learning, 3 heads', 'mutual'),
         'sade': _on_freedoom('SADE, 3 heads', 'sade'),
