@@ -269,3 +269,51 @@ META_WEIGHTS = replace(
     out_dir=Path('work_dirs/meta_weights'),
 )
 """Weights of samples that are learnt, and their controls, on DigitsLT."""
+
+
+def _on_fashion(
+    label: str, name: str, variant: str | None = None, teacher: str | None = None
+) -> Method:
+    suffix = '_no-teacher' if name == 'gml' and teacher is None else ''
+    config = f'configs/fashion_mnist_lt/{name}_resnet8_fashion-mnist-lt{suffix}.py'
+    return Method(label, config, variant, teacher)
+
+
+_FASHION_GML = {
+    'weight1': ('α = 1, weight 1, linear, one view', None),
+    'weight02': ('weight 0.2', 'weight02'),
+    'bn': ('batch normalisation in the MLPs', 'bn1'),
+    'temperature': ('τ_g = 0.2', 'temperature02'),
+    'cosine': ('cosine', 'cosine1'),
+    'views': ('three views', 'views3'),
+    'paper': ("the paper's: cosine, three views", 'paper1'),
+}
+
+FASHION_MNIST_LT = replace(
+    DIGITS_LT,
+    methods={
+        'ce': _on_fashion('cross-entropy', 'ce'),
+        'balanced-softmax': _on_fashion('balanced softmax', 'balanced-softmax'),
+        'cosine': _on_fashion('balanced softmax, cosine', 'balanced-softmax', 'cosine20'),
+        'class-balanced-sampler': _on_fashion('class-balanced sampling', 'class-balanced-sampler'),
+        **{
+            f'{short}-{name}': _on_fashion(f'{gml}, {label}', 'gml', variant, teacher)
+            for short, gml, teacher in (
+                ('gml', 'GML without teacher', None),
+                ('gml-bs', 'GML, teacher of balanced softmax', 'balanced-softmax'),
+            )
+            for name, (label, variant) in _FASHION_GML.items()
+        },
+        'gml-class-balanced': _on_fashion('GML on class-balanced sampling', 'gml-class-balanced'),
+        'drw': _on_fashion('DRW', 'meta', 'drw1'),
+        'cb-fine-tuning': _on_fashion('class-balanced fine-tuning', 'meta', 'finetuning1'),
+        'meta': _on_fashion('two components', 'meta'),
+        'meta-permuted': _on_fashion('two components, permuted', 'meta', 'permuted1'),
+        'l2rw': _on_fashion('L2RW', 'meta', 'lrw2'),
+        'mw-net': _on_fashion('Meta-Weight-Net', 'meta', 'mwnet1'),
+        'cmw-net': _on_fashion('CMW-Net', 'meta', 'cmwnet1'),
+    },
+    priced={},
+    out_dir=Path('work_dirs/fashion'),
+)
+"""Classification of Fashion-MNIST-LT: what tools/compare.py has no name for."""
